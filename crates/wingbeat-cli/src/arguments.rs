@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::exit::Failed;
+
 /// The lengths that a list may have.
 const LIMITS: std::ops::RangeInclusive<u64> = 1..=10_000;
 
@@ -75,6 +77,12 @@ pub enum Command {
         /// The action
         #[command(subcommand)]
         action: Letters,
+    },
+    /// List dead letters by cause, and handle many of them again
+    Incidents {
+        /// The action
+        #[command(subcommand)]
+        action: Incidents,
     },
     /// List, pause, resume and limit subscriptions
     Subscriptions {
@@ -196,12 +204,18 @@ pub enum Letters {
         /// Their ids
         #[arg(required = true)]
         ids: Vec<String>,
+        /// The reason, for the log of actions
+        #[arg(long)]
+        why: Option<String>,
     },
     /// Discard them
     Discard {
         /// Their ids
         #[arg(required = true)]
         ids: Vec<String>,
+        /// The reason, for the log of actions
+        #[arg(long)]
+        why: Option<String>,
     },
 }
 
@@ -243,6 +257,77 @@ pub struct Limits {
     /// How often all processes together start one: 50/s or 300/min
     #[arg(long)]
     pub rate: Option<String>,
+}
+
+/// The commands of `incidents`.
+#[derive(Debug, Subcommand)]
+pub enum Incidents {
+    /// List the groups of dead letters with one cause, the largest first
+    List,
+    /// Show one, with its dead letters
+    Show {
+        /// Its service
+        service: String,
+        /// Its group
+        group: String,
+    },
+    /// Handle dead letters again: a canary first, then at a bounded rate
+    Retry {
+        /// The service
+        service: String,
+        /// The dead letters
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    /// List the redrives, which `retry` begins
+    Redrives,
+    /// Stop a redrive
+    Stop {
+        /// Its service
+        service: String,
+        /// Its id
+        id: String,
+        /// The reason, for the log of actions
+        #[arg(long)]
+        why: Option<String>,
+    },
+    /// List who did what with dead letters and subscriptions, and why
+    Actions,
+}
+
+/// The dead letters to handle again. Without options: all of the service.
+#[derive(Args, Debug)]
+pub struct Wanted {
+    /// Only those of this group
+    #[arg(long)]
+    pub group: Option<String>,
+    /// Only those of this subscription, as `service.subscription`
+    #[arg(long)]
+    pub subscription: Option<String>,
+    /// Only those with this message type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Only those with this error code
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Only those whose message has this key
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Only those whose error message contains this text
+    #[arg(long)]
+    pub error: Option<String>,
+    /// Only those that were retried at most this number of times
+    #[arg(long, value_name = "NUMBER")]
+    pub retries_max: Option<u32>,
+    /// The dead letters a second
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rate: u32,
+    /// The number of failures that do not stop it; that of the canary always does
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub tolerate: u32,
+    /// The reason, for the log of actions
+    #[arg(long)]
+    pub why: Option<String>,
 }
 
 /// The commands of `subscriptions` and `schedules`.
@@ -297,4 +382,16 @@ pub enum Contracts {
         #[arg(long, value_name = "DIR")]
         with: Option<PathBuf>,
     },
+}
+
+/// Splits `service.name`. Neither part may change the path of a request.
+pub(crate) fn named(which: &str) -> Result<(&str, &str), Failed> {
+    let is_plain = |text: &str| {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+        !text.is_empty() && text.chars().all(plain)
+    };
+    let parts = which.split_once('.').or_else(|| which.split_once('/'));
+    let parts = parts.filter(|(service, name)| is_plain(service) && is_plain(name));
+    let wrong = || Failed::local(format!("{which:?} has not the form `service.name`"));
+    parts.ok_or_else(wrong)
 }

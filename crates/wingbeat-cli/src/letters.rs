@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::arguments::Letters;
 use crate::exit::{Exit, Failed};
 use crate::fleet::Fleet;
+use crate::incidents::because;
 use crate::output::{Table, field, harmless, say, say_json};
 
 const LIST: &str = "/ops/dead-letters";
@@ -30,8 +31,8 @@ pub(crate) async fn run(fleet: &Fleet, action: &Letters, json: bool) -> Result<E
             list(letters, json)
         }
         Letters::Show { id } => show(fleet, id, json).await,
-        Letters::Retry { ids } => each(fleet, ids, "retry", json).await,
-        Letters::Discard { ids } => each(fleet, ids, "discard", json).await,
+        Letters::Retry { ids, why } => each(fleet, ids, ("retry", why.as_ref()), json).await,
+        Letters::Discard { ids, why } => each(fleet, ids, ("discard", why.as_ref()), json).await,
     }
 }
 
@@ -90,6 +91,7 @@ async fn show(fleet: &Fleet, id: &str, json: bool) -> Result<Exit, Failed> {
         "attempts",
         "first_at",
         "last_at",
+        "retries",
         "fingerprint",
     ] {
         text.push_str(&format!("{name:<13} {}\n", field(&letter, name)));
@@ -103,8 +105,14 @@ async fn show(fleet: &Fleet, id: &str, json: bool) -> Result<Exit, Failed> {
 
 /// Retries or discards dead letters, one after the other. The first one that fails ends it, so that
 /// the rest is not tried against a cause that is not mended.
-async fn each(fleet: &Fleet, ids: &[String], action: &str, json: bool) -> Result<Exit, Failed> {
-    let paths = ids.iter().map(|id| path(id, &format!("/{action}")));
+async fn each(
+    fleet: &Fleet,
+    ids: &[String],
+    (action, why): (&str, Option<&String>),
+    json: bool,
+) -> Result<Exit, Failed> {
+    let why = because(why);
+    let paths = ids.iter().map(|id| path(id, &format!("/{action}{why}")));
     let paths: Vec<String> = paths.collect::<Result<_, Failed>>()?;
     for (path, id) in paths.iter().zip(ids) {
         let answer = fleet.first("POST", path).await;

@@ -1,9 +1,9 @@
 //! The command line of Wingbeat: `wingbeat`.
 //!
 //! It starts projects (`wingbeat new`) and operates running apps over the operator's API of their
-//! processes (`/ops` on the operator's port): `doctor`, `graph`, `dead-letters`, `subscriptions`,
-//! `targets`, `schedules`, `sagas`, `story`, `topology`, `contracts`. `docs/command-line.md`
-//! describes them.
+//! processes (`/ops` on the operator's port): `doctor`, `graph`, `dead-letters`, `incidents`,
+//! `subscriptions`, `targets`, `schedules`, `sagas`, `story`, `topology`, `contracts`.
+//! `docs/command-line.md` describes them.
 //!
 //! - [`arguments`]: the commands and their options
 //! - [`client`]: one process, asked over HTTP
@@ -28,6 +28,7 @@ pub mod doctor;
 pub mod exit;
 pub mod fleet;
 mod graph;
+mod incidents;
 mod letters;
 mod limits;
 mod lists;

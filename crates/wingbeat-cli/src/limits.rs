@@ -1,24 +1,11 @@
-//! `wingbeat targets`, and the limits of subscriptions and outside systems.
+//! The limits of subscriptions and outside systems.
 
 use serde_json::Value;
 
-use crate::arguments::{Limits, Targets};
+use crate::arguments::{Limits, named};
 use crate::exit::{Exit, Failed};
 use crate::fleet::Fleet;
-use crate::lists::{named, print};
 use crate::output::{say, say_json};
-
-/// Runs a command about outside systems.
-pub(crate) async fn targets(fleet: &Fleet, action: &Targets, json: bool) -> Result<Exit, Failed> {
-    match action {
-        Targets::List => {
-            let items = fleet.list("/ops/breakers", &["service", "name"]).await?;
-            let columns = ["service", "name", "state", "since", "concurrency", "rate"];
-            print(items, json, columns)
-        }
-        Targets::Limit(limits) => set(fleet, "/ops/targets", limits, None, json).await,
-    }
-}
 
 /// Sets limits in all processes.
 pub(crate) async fn set(

@@ -1,8 +1,8 @@
-//! `wingbeat subscriptions`, `schedules`, `sagas` and `story`. Limits are in `limits`.
+//! `wingbeat subscriptions`, `targets`, `schedules`, `sagas` and `story`. Limits are in `limits`.
 
 use serde_json::{Value, json};
 
-use crate::arguments::{Controls, Sagas, Subscribed};
+use crate::arguments::{Controls, Sagas, Subscribed, Targets, named};
 use crate::exit::{Exit, Failed};
 use crate::fleet::Fleet;
 use crate::limits;
@@ -32,6 +32,18 @@ pub(crate) async fn subscriptions(
         Subscribed::Limit { limits, per_tenant } => {
             limits::set(fleet, path, limits, *per_tenant, json).await
         }
+    }
+}
+
+/// Runs a command about outside systems.
+pub(crate) async fn targets(fleet: &Fleet, action: &Targets, json: bool) -> Result<Exit, Failed> {
+    match action {
+        Targets::List => {
+            let items = fleet.list("/ops/breakers", &["service", "name"]).await?;
+            let columns = ["service", "name", "state", "since", "concurrency", "rate"];
+            print(items, json, columns)
+        }
+        Targets::Limit(limits) => limits::set(fleet, "/ops/targets", limits, None, json).await,
     }
 }
 
@@ -70,18 +82,6 @@ async fn controlled<const N: usize>(
         say(&format!("{which} is {}\n", field(&answer, "state")))?;
     }
     Ok(Exit::Fine)
-}
-
-/// Splits `service.name`. Neither part may change the path of a request.
-pub(crate) fn named(which: &str) -> Result<(&str, &str), Failed> {
-    let is_plain = |text: &str| {
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
-        !text.is_empty() && text.chars().all(plain)
-    };
-    let parts = which.split_once('.').or_else(|| which.split_once('/'));
-    let parts = parts.filter(|(service, name)| is_plain(service) && is_plain(name));
-    let wrong = || Failed::local(format!("{which:?} has not the form `service.name`"));
-    parts.ok_or_else(wrong)
 }
 
 pub(crate) fn print<const N: usize>(

@@ -10,7 +10,7 @@ use crate::doctor;
 use crate::exit::{Exit, Failed};
 use crate::fleet::Fleet;
 use crate::output::{say, say_json};
-use crate::{contracts, graph, letters, limits, lists, project, topology};
+use crate::{contracts, graph, incidents, letters, lists, project, topology};
 
 /// Parses the command line and runs the command.
 #[must_use]
@@ -44,8 +44,9 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failed> {
         Command::Doctor(options) => diagnose(&fleet()?, options, json).await,
         Command::Graph { format } => graph::run(&fleet()?, *format, json).await,
         Command::DeadLetters { action } => letters::run(&fleet()?, action, json).await,
+        Command::Incidents { action } => incidents::run(&fleet()?, action, json).await,
         Command::Subscriptions { action } => lists::subscriptions(&fleet()?, action, json).await,
-        Command::Targets { action } => limits::targets(&fleet()?, action, json).await,
+        Command::Targets { action } => lists::targets(&fleet()?, action, json).await,
         Command::Schedules { action } => lists::schedules(&fleet()?, action, json).await,
         Command::Sagas(options) => lists::sagas(&fleet()?, options, json).await,
         Command::Story { id } => lists::story(&fleet()?, id, json).await,

@@ -14,7 +14,7 @@ use wingbeat_core::{Envelope, MessageType, Result};
 use crate::batch::Unreadable;
 use crate::describe::RequestDescription;
 use crate::effects::Effects;
-use crate::policy::{PerTenant, Policy};
+use crate::policy::{KillSwitch, PerTenant, Policy};
 use crate::unit::Scope;
 use crate::{Message, Rate, Retry, decode};
 
@@ -147,8 +147,8 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// many messages does not hold back the others.
     ///
     /// `tenant` names the tenant of a message: a customer, a shop, or whatever the handlers of one
-    /// use up. All [partitions](Self::partitioned) that a process handles share the limit. A message
-    /// whose body is stored apart, because it is large, or encrypted has no tenant.
+    /// use up. All [partitions](Self::partitioned) that a process handles share the limit. A
+    /// message whose body is stored apart, because it is large, or encrypted has no tenant.
     ///
     /// - Messages of a tenant that has as many runs as it may wait in memory, in order, up to an
     ///   eighth of the prefetch.
@@ -220,6 +220,28 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         Configured::new(self, |policy| policy.rate = Some(rate))
     }
 
+    /// Pauses the subscription in all processes when too many of its deliveries fail. A probe
+    /// resumes it, or an operator. The store keeps the pause, so a restart does not end it.
+    ///
+    /// ```
+    /// use wingbeat::policy::KillSwitch;
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "orders.order_placed", version = 1, key = order)]
+    /// # struct OrderPlaced { order: u32 }
+    ///
+    /// async fn index(_: OrderPlaced) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// let index = index.kill_switch(KillSwitch::default());
+    /// # drop(Service::new("search").on(index));
+    /// ```
+    fn kill_switch(self, switch: KillSwitch) -> Configured<Self> {
+        Configured::new(self, |policy| policy.kill_switch = Some(switch))
+    }
+
     /// Sets how many messages a [`Batch`](crate::Batch) has at most, from 1 to 1,000. The default
     /// is 100.
     ///
@@ -266,8 +288,8 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     ///   replica that stops gives its partitions away at once. Those of one that dies are taken
     ///   over within about ten seconds.
     /// - Messages without a key are spread, and have no order.
-    /// - All partitions that a process handles share its [`concurrency`](Self::concurrency), and the
-    ///   partitions of all processes the [rate](Self::at_most).
+    /// - All partitions that a process handles share its [`concurrency`](Self::concurrency), and
+    ///   the partitions of all processes the [rate](Self::at_most).
     ///
     /// `n` can be changed in any release. New messages wait in the queue of the subscription until
     /// the present partitions are empty, so no message overtakes another. The release that was

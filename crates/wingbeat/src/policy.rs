@@ -62,6 +62,9 @@ pub struct Policy {
     /// Delivers the events first that were published before the subscription existed; see
     /// [`Handler::from_beginning`](crate::Handler::from_beginning).
     pub from_beginning: bool,
+    /// Pauses the subscription after too many failures; see
+    /// [`Handler::kill_switch`](crate::Handler::kill_switch).
+    pub kill_switch: Option<KillSwitch>,
     /// The name of the subscription within its service; `None` for the name of its message.
     pub name: Option<&'static str>,
     /// Encrypts failed deliveries; see [`Handler::personal`](crate::Handler::personal).
@@ -91,6 +94,7 @@ impl Default for Policy {
             ordered: false,
             partitions: None,
             from_beginning: false,
+            kill_switch: None,
             name: None,
             #[cfg(feature = "personal")]
             personal: false,
@@ -132,6 +136,44 @@ impl fmt::Debug for PerTenant {
         let mut shown = f.debug_struct("PerTenant");
         shown.field("concurrency", &self.concurrency);
         shown.finish_non_exhaustive()
+    }
+}
+
+/// The failures after which a subscription pauses itself in all processes.
+///
+/// Each process counts the deliveries that it has handled, parked or dead-lettered. Attempts that
+/// are repeated in place do not count. After the pause, one process handles one delivery: if that
+/// succeeds, the subscription is resumed, otherwise the next probe follows after twice the time, up
+/// to 16 times [`probe_after`](Self::probe_after).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::policy::KillSwitch;
+///
+/// let switch = KillSwitch { probe_after: Duration::from_secs(10), ..KillSwitch::default() };
+/// assert_eq!((switch.failures, switch.percent), (20, 50));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KillSwitch {
+    /// The failed deliveries in the window below which nothing happens.
+    pub failures: u32,
+    /// The share of failed deliveries, in percent, below which nothing happens.
+    pub percent: u32,
+    /// The length of the window.
+    pub within: Duration,
+    /// The pause before the first probe.
+    pub probe_after: Duration,
+}
+
+impl Default for KillSwitch {
+    fn default() -> Self {
+        Self {
+            failures: 20,
+            percent: 50,
+            within: Duration::from_secs(60),
+            probe_after: Duration::from_secs(30),
+        }
     }
 }
 

@@ -94,7 +94,12 @@ pub(crate) struct Wiring {
     pub(crate) sagas: Vec<saga::Outline>,
     pub(crate) description: ServiceDescription,
     pub(crate) waits: Vec<SagaWaits>,
+    /// The time for which a dead letter waits for a decision.
+    pub(crate) dead_letters_kept: Duration,
 }
+
+/// The default time for which a dead letter waits for a decision.
+const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The inputs of a saga that can end its states.
 pub(crate) struct SagaWaits {
@@ -130,6 +135,7 @@ impl Service<()> {
             sagas: Vec::new(),
             description: ServiceDescription::new(Name::new(name)),
             waits: Vec::new(),
+            dead_letters_kept: DEAD_LETTERS_KEPT,
         };
         Self { state: (), wiring }
     }
@@ -720,6 +726,23 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self.wiring.description.uses.push(events);
         self.wiring.tables.push(Repo::<P::Aggregate>::derived());
         self.wiring.projections.push(Arc::new(Applying::<P>::new()));
+        self
+    }
+
+    /// Sets how long a dead letter waits for a person to retry or discard it. The default is 90
+    /// days. An expired one is discarded, which is logged and recorded.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use wingbeat::Service;
+    ///
+    /// let service = Service::new("mails").dead_letters_expire_after(Duration::from_secs(7 * 86_400));
+    /// # drop(service);
+    /// ```
+    #[must_use]
+    pub fn dead_letters_expire_after(mut self, kept: Duration) -> Self {
+        self.wiring.dead_letters_kept = kept;
         self
     }
 

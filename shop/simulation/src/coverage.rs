@@ -150,9 +150,7 @@ const UNREACHABLE: &[Unreachable] = &[
 ];
 
 /// Handlers and outcomes that the simulated clients and the bank never cause.
-const ACCEPTED: [&str; 6] = [
-    // Only the seeding of a new shop sends it; the simulated admin uses the route.
-    "handler inventory.adjust_stock",
+const ACCEPTED: [&str; 5] = [
     // No service sends the command.
     "handler inventory.restock_order",
     // The bank rejects no request that is well-formed, and answers in the end.

@@ -40,6 +40,8 @@ async fn lists_are_tables_for_people_and_json_for_programs() {
         (vec!["graph", "--format", "mermaid"], "flowchart LR"),
         (vec!["graph", "--format", "dot"], "digraph"),
         (vec!["dead-letters", "list"], "There are no dead letters."),
+        (vec!["incidents", "list"], "There are no dead letters."),
+        (vec!["incidents", "redrives"], "There were no redrives."),
         (vec!["topology", "plan"], "All queues are as"),
         (vec!["completions", "bash"], "_wingbeat"),
         (vec!["doctor", "--explain"], "queue_without_consumer"),
@@ -128,6 +130,62 @@ async fn a_dead_letter_is_listed_shown_with_its_story_and_retried() {
     assert_eq!(app.wingbeat(&["dead-letters", "retry", &absent]).await.0, 5);
     assert_eq!(app.wingbeat(&["dead-letters", "show", "../x"]).await.0, 2);
     assert_eq!(app.wingbeat(&["story", &absent]).await.0, 5);
+}
+
+/// The only element of a list, once there is one.
+fn only(all: &Value) -> bool {
+    all["items"].as_array().map(Vec::len) == Some(1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_is_listed_shown_and_retried_with_a_canary() {
+    let app = Running::start().await;
+    app.lend(["Lost".into()]).await;
+    let found = until(&app, &["incidents", "list"], only).await;
+    let incident = &found["items"][0];
+    let (service, group) = (&incident["service"], &incident["group"]);
+    let (service, group) = (
+        service.as_str().expect("a name"),
+        group.as_str().expect("an id"),
+    );
+    assert_eq!(
+        (&incident["reason"], &incident["count"]),
+        (&json!("lost"), &json!(1))
+    );
+    let (code, whole) = app.json(&["incidents", "show", service, group]).await;
+    assert_eq!((code, &whole["items"][0]["key"]), (0, &json!("Lost")));
+    assert_eq!(
+        app.wingbeat(&["incidents", "show", service, "../x"])
+            .await
+            .0,
+        5
+    );
+
+    let retry = [
+        "incidents",
+        "retry",
+        service,
+        "--group",
+        group,
+        "--rate",
+        "500",
+    ];
+    let retry = [&retry[..], &["--why", "it was found & returned"]].concat();
+    let (code, begun) = app.json(&retry).await;
+    assert_eq!((code, &begun["rate"]), (0, &json!(500)));
+    let stopped = |all: &Value| only(all) && all["items"][0]["state"] == "stopped";
+    let redrives = until(&app, &["incidents", "redrives"], stopped).await;
+    assert_eq!(redrives["items"][0]["failed"], 1);
+    let id = begun["id"].as_str().expect("an id");
+    assert_eq!(app.wingbeat(&["incidents", "stop", service, id]).await.0, 5);
+    let (_, actions) = app.json(&["incidents", "actions"]).await;
+    let actions = actions["items"].as_array().expect("a list");
+    let first = actions.last().expect("two actions");
+    assert_eq!(
+        (&first["what"], &first["target"]),
+        (&json!("redrive"), &json!(id))
+    );
+    assert_eq!(first["why"], "it was found & returned");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@ mod kill;
 mod own_tables;
 mod packed;
 mod partitioned;
+mod redriving;
 mod replaying;
 mod retrying;
 mod setup;

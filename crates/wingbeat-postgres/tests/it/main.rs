@@ -19,6 +19,7 @@ mod migrations;
 mod patience;
 mod pooled;
 mod privileges;
+mod redriving;
 mod replicas;
 mod sql;
 mod tls;

@@ -58,3 +58,19 @@ impl Flows {
         self.0.get(name).cloned()
     }
 }
+
+/// Returns the flow of a router. The limits are those of its partitions, and moving a message is no
+/// run.
+pub(super) fn of_router(context: &ServiceContext, router: &Subscription) -> Arc<Flow> {
+    let limits = Limits {
+        rate: None,
+        per_tenant: None,
+        ..Limits::of(&router.policy)
+    };
+    Flow::new(
+        router.queue.as_str(),
+        limits,
+        &context.cache,
+        &context.runtime,
+    )
+}

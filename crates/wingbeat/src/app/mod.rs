@@ -4,8 +4,10 @@
 //! of the check, and the state of subscriptions, schedules, dead letters and replays.
 
 mod derived;
+mod failing;
 mod findings;
 mod flows;
+mod letters;
 mod names;
 mod partitions;
 mod ports;
@@ -32,8 +34,10 @@ use crate::trust::{Commands, Trust};
 use names::Names;
 use start::Shared;
 
-pub use crate::dispatch::Stats;
-pub use crate::failed::{DeadLetter, Failures};
+pub use crate::dispatch::{Pause, Stats};
+pub use crate::failed::{
+    Action, DeadLetter, Decision, Failures, Incident, Redrive, RedriveState, Selection, Summary,
+};
 pub use crate::publish::Unroutable;
 pub use crate::rebuild::{ProjectionStatus, RebuildStatus};
 pub use crate::replay::ReplayStatus;

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "http")]
 use axum::Router;
 use tokio::sync::{oneshot, watch};
-use uuid::Uuid;
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{Name, Result};
+use wingbeat_core::{MessageType, Name, Result};
 
 use super::findings::Finding;
 use super::flows::of_target;
@@ -16,8 +15,8 @@ use super::names::Names;
 use super::ports::Ports;
 use crate::call::Target;
 use crate::commit::Committer;
-use crate::dispatch::{Limiting, Pauses, Stats};
-use crate::failed::{DeadLetter, Incidents};
+use crate::dispatch::{Limiting, Pause, Pauses, Stats};
+use crate::failed::{Decision, Redrives};
 use crate::limit::Flow;
 use crate::policy::{Limits, NewLimits};
 use crate::project::Projections;
@@ -84,6 +83,9 @@ pub struct Running {
     pub(super) limiting: BTreeMap<Name, Arc<Limiting>>,
     pub(super) keepers: BTreeMap<Name, Arc<Keeper>>,
     pub(super) replays: BTreeMap<Name, Arc<Replays>>,
+    pub(super) redrives: BTreeMap<Name, Arc<Redrives>>,
+    /// The types of messages that each service takes.
+    pub(super) schemas: BTreeMap<Name, Vec<MessageType>>,
     pub(super) rebuilds: BTreeMap<Name, Arc<Rebuilds>>,
     pub(super) projections: BTreeMap<Name, Arc<Projections>>,
     pub(super) requests: BTreeMap<Name, Requests>,
@@ -165,7 +167,7 @@ impl Running {
     /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit); a [store
     /// error](crate::Reads#store-errors).
     pub async fn pause(&self, service: &str, name: &str) -> Result<bool> {
-        self.set_paused(service, name, true).await
+        self.pause_as(service, name, &Decision::default()).await
     }
 
     /// Resumes a subscription in all processes of its service. Returns `false` if it does not run
@@ -175,15 +177,46 @@ impl Running {
     ///
     /// As for [`pause`](Self::pause).
     pub async fn resume(&self, service: &str, name: &str) -> Result<bool> {
-        self.set_paused(service, name, false).await
+        self.resume_as(service, name, &Decision::default()).await
     }
 
-    async fn set_paused(&self, service: &str, name: &str, paused: bool) -> Result<bool> {
+    /// Pauses a subscription, and records who decided that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pause`](Self::pause).
+    pub async fn pause_as(&self, service: &str, name: &str, by: &Decision) -> Result<bool> {
+        self.set_paused(service, name, true, by).await
+    }
+
+    /// Resumes a subscription, and records who decided that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pause`](Self::pause).
+    pub async fn resume_as(&self, service: &str, name: &str, by: &Decision) -> Result<bool> {
+        self.set_paused(service, name, false, by).await
+    }
+
+    /// Returns the pause of a subscription, as this process last read it.
+    #[must_use]
+    pub fn pause_of(&self, subscription: &RunningSubscription) -> Option<Pause> {
+        let owner = subscription.partition_of.unwrap_or(subscription.queue);
+        self.pauses.get(&subscription.service)?.of(owner)
+    }
+
+    async fn set_paused(
+        &self,
+        service: &str,
+        name: &str,
+        paused: bool,
+        by: &Decision,
+    ) -> Result<bool> {
         let mut subscriptions = self.subscriptions.iter();
         let found = subscriptions.find(|it| it.service.as_str() == service && it.name() == name);
         let found = found.and_then(|it| Some((it.queue, self.pauses.get(&it.service)?)));
         match found {
-            Some((queue, pauses)) => pauses.set(queue, paused).await,
+            Some((queue, pauses)) => pauses.set(queue, paused, by).await,
             None => Ok(false),
         }
     }
@@ -366,95 +399,6 @@ impl Running {
     /// Requests that wait for a commit fail with `stopped`.
     pub fn abandon(&self) {
         self.committer.close();
-    }
-
-    /// Counts the parked deliveries of a service by queue.
-    ///
-    /// # Errors
-    ///
-    /// A [store error](crate::Reads#store-errors).
-    pub async fn parked(&self, service: Name) -> Result<BTreeMap<Name, u64>> {
-        match self.incidents(service) {
-            Some(incidents) => incidents.parked().await,
-            None => Ok(BTreeMap::new()),
-        }
-    }
-
-    /// Returns all dead letters of a service that were not discarded, by id. There may be many:
-    /// use [`dead_letter_page`](Self::dead_letter_page) outside tests.
-    ///
-    /// # Errors
-    ///
-    /// A [store error](crate::Reads#store-errors).
-    pub async fn dead_letters(&self, service: Name) -> Result<Vec<DeadLetter>> {
-        match self.incidents(service) {
-            Some(incidents) => incidents.dead_letters().await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Returns at most `limit` dead letters of a service that were not discarded, in the order of
-    /// their ids, starting after the id `after`.
-    ///
-    /// # Errors
-    ///
-    /// A [store error](crate::Reads#store-errors).
-    pub async fn dead_letter_page(
-        &self,
-        service: Name,
-        after: Option<Uuid>,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>> {
-        match self.incidents(service) {
-            Some(incidents) => incidents.page(after, limit).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Returns the dead letter with this id, unless it was discarded.
-    ///
-    /// # Errors
-    ///
-    /// A [store error](crate::Reads#store-errors).
-    pub async fn dead_letter(&self, service: Name, id: Uuid) -> Result<Option<DeadLetter>> {
-        match self.incidents(service) {
-            Some(incidents) => incidents.dead_letter(id).await,
-            None => Ok(None),
-        }
-    }
-
-    /// Delivers a dead letter to its subscription again. Returns `false` if there is none with this
-    /// id.
-    ///
-    /// # Errors
-    ///
-    /// `undecodable` if its message cannot be decoded; `unknown_subscription` if its subscription
-    /// does not run here; `overloaded`, `contended` or `stopped` from
-    /// [`run_unit`](crate::run_unit); a [store error](crate::Reads#store-errors).
-    pub async fn retry_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
-        let runs_here = |queue| self.subscriptions.iter().any(|it| it.queue == queue);
-        match self.incidents(service) {
-            Some(incidents) => incidents.retry(id, runs_here).await,
-            None => Ok(false),
-        }
-    }
-
-    /// Discards a dead letter. Returns `false` if there is none with this id.
-    ///
-    /// # Errors
-    ///
-    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit); a [store
-    /// error](crate::Reads#store-errors).
-    pub async fn discard_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
-        match self.incidents(service) {
-            Some(incidents) => incidents.discard(id).await,
-            None => Ok(false),
-        }
-    }
-
-    fn incidents(&self, service: Name) -> Option<Incidents<'_>> {
-        let service = self.services.get(&service)?;
-        Some(Incidents { service })
     }
 
     /// Returns the message types that the broker cannot route, as far as this process knows.

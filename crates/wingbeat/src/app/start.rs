@@ -7,25 +7,24 @@ use std::time::Duration;
 
 #[cfg(feature = "http")]
 use axum::{Extension, Router};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use wingbeat_core::transport::Topology;
 use wingbeat_core::{LogLimits, MessageType, RuntimeExt as _, ServiceStore, Timestamp};
 
-use super::flows::{Flows, of_target};
+use super::flows::{self, Flows, of_target};
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
-use super::{derived, partitions};
+use super::{derived, failing, partitions};
 use crate::TargetPolicy;
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
-use crate::dispatch::{Controlled, Dispatcher, Pauses, Stats, Subscription};
+use crate::dispatch::{Controlled, Dispatcher, Pauses, Stats, Subscription, Switch};
 use crate::due::{DueQueue, DueRunner};
-use crate::failed::{BrokerDeadLetters, Waiting};
+use crate::failed::BrokerDeadLetters;
 use crate::limit::Flow;
 use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
-use crate::policy::Limits;
 use crate::publish::Relay;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
 use crate::request::Requests;
@@ -101,6 +100,7 @@ impl Starting {
                 executors: BTreeMap::new(),
                 schedules: BTreeMap::new(),
                 replays: BTreeMap::new(),
+                redrives: BTreeMap::new(),
                 control: controlled.clone(),
                 failures: Arc::new(LogLimits::new(50, Duration::from_millis(200))),
             },
@@ -117,6 +117,8 @@ impl Starting {
                 limiting: BTreeMap::new(),
                 keepers: BTreeMap::new(),
                 replays: BTreeMap::new(),
+                redrives: BTreeMap::new(),
+                schemas: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
                 projections: BTreeMap::new(),
                 requests: BTreeMap::new(),
@@ -150,7 +152,7 @@ impl Starting {
         self.running
     }
 
-    async fn service(&mut self, wiring: Wiring) {
+    async fn service(&mut self, mut wiring: Wiring) {
         let context = Arc::new(ServiceContext {
             name: wiring.name,
             store: ServiceStore::new(Arc::clone(&self.ports.store), wiring.name),
@@ -160,10 +162,11 @@ impl Starting {
             http: Arc::clone(&self.ports.http),
             trust: self.shared.trust.clone(),
             bodies: self.shared.bodies.clone(),
-            published: wiring.published,
+            published: std::mem::take(&mut wiring.published),
             incomplete: Incomplete::default(),
             projections: Projected(wiring.projections.iter().map(|it| it.projected()).collect()),
         });
+        self.dead_letters(&context, &wiring);
         let rows = (wiring.tables, wiring.projections);
         derived::start(&context, rows, &self.control, &mut self.running).await;
         self.replays(&context, wiring.histories);
@@ -186,7 +189,6 @@ impl Starting {
                 .runtime
                 .spawn(Box::pin(broker_dead_letters.run()));
         }
-        self.waiting(&context, &wiring.subscriptions);
         let (subscriptions, targets) = (wiring.subscriptions, wiring.targets);
         let flows = Flows::start(&context, &self.control, &subscriptions, &targets);
         let (flows, limiting) = flows.await;
@@ -310,18 +312,13 @@ impl Starting {
         self.running.replays.insert(context.name, replays);
     }
 
-    /// Starts the search for deliveries that wait for this release.
-    fn waiting(&self, context: &Arc<ServiceContext>, subscriptions: &[Subscription]) {
-        if subscriptions.is_empty() {
-            return;
-        }
-        let takes = subscriptions.iter().map(|it| (it.queue, it.takes.clone()));
-        let waiting = Waiting {
-            service: Arc::clone(context),
-            takes: takes.collect(),
-            control: self.control.clone(),
-        };
-        self.ports.runtime.spawn(Box::pin(waiting.run()));
+    /// Starts what looks after failed deliveries.
+    fn dead_letters(&mut self, context: &Arc<ServiceContext>, wiring: &Wiring) {
+        let (redrives, types) = failing::start(context, wiring, &self.control);
+        self.running.schemas.insert(context.name, types);
+        let redrives = (context.name, redrives);
+        self.due.redrives.extend([redrives.clone()]);
+        self.running.redrives.extend([redrives]);
     }
 
     /// Starts the subscriptions of a service, except those that an operator has paused.
@@ -341,15 +338,20 @@ impl Starting {
         // None consumes before it is known which are paused.
         let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
+        let tripped = Arc::<Notify>::default();
+        let subscriptions = all.iter().map(|(it, _)| &**it);
+        let switches = failing::switches(subscriptions, &self.ports.runtime, &tripped);
         let controls = all.iter().map(|(it, control)| Controlled {
             queue: it.queue,
             owner: it.owner(),
             control: control.clone(),
+            switch: switches.get(&it.owner()).cloned(),
         });
         let me = self.ports.runtime.id();
         let (gate, shares) = (Gate::new(&begins), Shares::new(me, routers.clone()));
         let (service, controls) = (Arc::clone(context), controls.collect());
-        let pauses = Arc::new(Pauses::new(service, controls, gate, shares));
+        let pauses = Pauses::new(service, controls, (gate, shares), me, tripped);
+        let pauses = Arc::new(pauses);
         if let Err(why) = pauses.read().await {
             tracing::warn!(service = %context.name, code = why.code(), "cannot read which subscriptions are paused, they start when the store answers: {why}");
         }
@@ -360,8 +362,11 @@ impl Starting {
         for (subscription, control) in all {
             let mut routers = routers.iter().map(|(router, _)| router);
             let router = routers.find(|it| it.queue() == subscription.queue).cloned();
+            // A router handles nothing: its partitions count.
+            let switch = switches.get(&subscription.owner()).cloned();
+            let switch = switch.filter(|_| router.is_none());
             if let Some(flow) = flows.get(subscription.owner().as_str()) {
-                self.subscription(context, subscription, control, router, flow);
+                self.subscription(context, (subscription, switch), control, router, flow);
             }
         }
         let following = Arc::clone(&pauses).follow(self.control.clone());
@@ -372,7 +377,7 @@ impl Starting {
     fn subscription(
         &mut self,
         context: &Arc<ServiceContext>,
-        subscription: Arc<Subscription>,
+        (subscription, switch): (Arc<Subscription>, Option<Arc<Switch>>),
         control: watch::Sender<Control>,
         router: Option<Arc<partition::Router>>,
         flow: Arc<Flow>,
@@ -393,14 +398,8 @@ impl Starting {
             flow: Arc::clone(&flow),
             stats: Arc::clone(&stats),
         });
-        // The limits are those of its partitions, and moving a message is no run.
         let flow = if router.is_some() {
-            let limits = Limits {
-                rate: None,
-                per_tenant: None,
-                ..Limits::of(&subscription.policy)
-            };
-            new_flow(context, subscription.queue.as_str(), limits)
+            flows::of_router(context, &subscription)
         } else {
             flow
         };
@@ -424,6 +423,7 @@ impl Starting {
             flow,
             stats,
             router,
+            switch,
             family: Arc::clone(&self.shared.family),
         };
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -437,8 +437,4 @@ impl Starting {
             drop(end);
         }));
     }
-}
-
-fn new_flow(context: &ServiceContext, name: &str, limits: Limits) -> Arc<Flow> {
-    Flow::new(name, limits, &context.cache, &context.runtime)
 }

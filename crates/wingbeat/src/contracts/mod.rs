@@ -43,6 +43,7 @@
 mod compare;
 mod comparison;
 mod files;
+mod fit;
 mod misfit;
 mod schema;
 
@@ -60,6 +61,7 @@ use wingbeat_core::SchemaOf;
 use crate::describe::{Info, System};
 
 pub use comparison::{Break, Comparison};
+pub(crate) use fit::misfit;
 
 /// The file of the HTTP routes.
 const OPENAPI: &str = "openapi.json";

@@ -13,15 +13,16 @@ use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit, failpoint};
 
+use super::switch::Switch;
 use super::work::{Origin, Stats, Subscription, UNKNOWN_VERSION, Work, panic_text, take};
-use crate::failed::{DeadLetter, bounded, harmless};
+use crate::failed::bounded;
 use crate::partition::Router;
 use crate::replay;
 use crate::retry::Step;
 use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::trust::{Admitted, FORGED};
-use crate::unit::{Scope, ServiceContext, back_off, counter};
+use crate::unit::{Scope, ServiceContext, back_off};
 use crate::{bodies, telemetry};
 
 /// Stale attempts in a row before the work counts as failed. Each one means that another unit
@@ -68,6 +69,7 @@ pub(super) struct Attempt {
     pub(super) stats: Arc<Stats>,
     pub(super) meter: Arc<SubscriptionMeter>,
     pub(super) router: Option<Arc<Router>>,
+    pub(super) switch: Option<Arc<Switch>>,
     pub(super) family: Arc<BTreeSet<&'static str>>,
     pub(super) control: watch::Receiver<Control>,
     pub(super) finished: mpsc::UnboundedSender<Finished>,
@@ -199,6 +201,9 @@ impl Attempt {
     }
 
     pub(super) fn finish_all(&self, works: Vec<Work>, end: End) {
+        if let (Some(switch), false) = (&self.switch, works.is_empty()) {
+            switch.pass_over();
+        }
         // If the dispatcher was killed, the work is redelivered.
         let _ = self.finished.send(Finished { works, end });
     }
@@ -384,9 +389,14 @@ impl Attempt {
             (None, Some((reason, _))) => Fate::Dead(reason),
             (None, None) => Fate::Handled,
         };
-        let meter = Arc::clone(&self.meter);
+        let (meter, switch) = (Arc::clone(&self.meter), self.switch.clone());
         let end = move |_: &mut [Work], outcome| {
             meter.settled(fate, outcome);
+            match (&switch, outcome) {
+                (Some(switch), Outcome::Committed) => switch.count(1, fate.error()),
+                (Some(switch), _) => switch.pass_over(),
+                (None, _) => {}
+            }
             End::Settled(outcome)
         };
         let staged = self.stage_all(unit, vec![work], end);
@@ -447,32 +457,5 @@ impl Attempt {
             return crate::failed::personal::decrypt(scope, &work.envelope).await;
         }
         Ok(Some(work.envelope.clone()))
-    }
-
-    async fn dead_letter(&self, work: &Work, reason: &str, error: &str) -> Result<Option<Unit>> {
-        // The store has refused something of the message, so the dead letter has a copy without it.
-        let copy = (work.refused > 0).then(|| harmless(&work.envelope));
-        let envelope = copy.as_ref().unwrap_or(&work.envelope);
-        let scope = Scope::of(Arc::clone(&self.service), envelope);
-        let Some(mut settles) = self.settle(&scope, work).await? else {
-            return Ok(None);
-        };
-        if let (Some(settled), true) = (&mut settles, copy.is_some()) {
-            settled.source = envelope.source.to_string();
-        }
-        let (queue, failures) = (self.subscription.owner(), work.failures.clone());
-        let envelope = self.storable(&scope, work, envelope).await?;
-        let mut letter = DeadLetter::new(&scope, queue, &envelope, (reason, error), failures);
-        letter.broken.clone_from(&work.broken);
-        letter.admitted = work.admitted;
-        letter.suspect = work.suspect || work.is_forged_delivery();
-        letter.timer = work.timer;
-        letter.record(&scope)?;
-        letter.log(&self.stats.failures, self.service.runtime.elapsed());
-        telemetry::ended("dead");
-        // Settling counts the delivery as handled; this one was not.
-        let inbox = self.subscription.inbox();
-        scope.count(counter("handled", inbox.as_str()), -1)?;
-        scope.seal(settles).map(Some)
     }
 }

@@ -194,7 +194,11 @@ impl Attempt {
     /// Stages the unit of a batch. Returns the batch if the unit is stale already.
     fn stage_batch(&self, unit: Unit, works: Vec<Work>) -> Result<(), Vec<Work>> {
         let (meter, subscription) = (Arc::clone(&self.meter), Arc::clone(&self.subscription));
+        let switch = self.switch.clone();
         self.stage_all(unit, works, move |works, outcome| {
+            if let (Some(switch), true) = (&switch, outcome != Outcome::Committed) {
+                switch.pass_over();
+            }
             match Ended::from(outcome) {
                 // Another unit has settled one of them.
                 Ended::Done if outcome == Outcome::Duplicate => {
@@ -207,6 +211,9 @@ impl Attempt {
                     regroup(&subscription.policy, works, &why);
                     return End::Again;
                 }
+            }
+            if let (Some(switch), Outcome::Committed) = (&switch, outcome) {
+                switch.count(u32::try_from(works.len()).unwrap_or(u32::MAX), None);
             }
             for _ in works {
                 meter.settled(Fate::Handled, outcome);

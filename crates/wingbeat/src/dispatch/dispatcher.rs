@@ -21,6 +21,7 @@ use wingbeat_core::{Class, Delivery, Tag, Transport, failpoint, sabotage};
 use super::attempt::{Attempt, End, Finished};
 use super::intake::Intake;
 use super::lanes::{Gathering, Lanes};
+use super::switch::Switch;
 use super::tenancy::Tenancy;
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
@@ -85,6 +86,8 @@ pub(crate) struct Dispatcher {
     pub(crate) meter: Arc<SubscriptionMeter>,
     /// Moves the messages to partitions, if the subscription has some.
     pub(crate) router: Option<Arc<Router>>,
+    /// Pauses the subscription after too many failures, if it has one.
+    pub(crate) switch: Option<Arc<Switch>>,
     /// The services of the system. Messages of other sources are counted as foreign.
     pub(crate) family: Arc<BTreeSet<&'static str>>,
 }
@@ -123,6 +126,12 @@ impl Dispatcher {
             if control == Control::Draining && running.is_empty() && lanes.in_flight.is_empty() {
                 return;
             }
+            let probes = self.switch.as_ref().is_some_and(|it| it.is_half_open());
+            if intake.probes && !probes && lanes.in_flight.is_empty() {
+                // The next consumer takes as many deliveries as before.
+                self.close(&mut intake);
+            }
+            intake.probes = probes || (intake.probes && intake.is_open());
             lanes.release_marks();
             let gathers = self.start_all(&mut lanes, &mut next, &mut running, &finished, !runs);
             lanes.in_flight.publish(&self.stats);
@@ -225,10 +234,18 @@ impl Dispatcher {
         while let Some(work) = lanes.next_off() {
             running.push(self.start(vec![work], None, finished.clone()));
         }
+        let switch = self.switch.as_ref();
         while lanes.is_ready(now, hurried) {
+            if switch.is_some_and(|it| it.is_blocked()) {
+                next.seat.give_up();
+                return None;
+            }
             let place = next.seat.take()?;
             if !next.turn.take() {
                 next.seat.keep(place);
+                return None;
+            }
+            if switch.is_some_and(|it| !it.may_start()) {
                 return None;
             }
             let works = lanes.start(now, hurried)?;
@@ -337,6 +354,7 @@ impl Dispatcher {
             stats: Arc::clone(&self.stats),
             meter: Arc::clone(&self.meter),
             router: self.router.clone(),
+            switch: self.switch.clone(),
             family: Arc::clone(&self.family),
             control: self.control.clone(),
             finished,

@@ -57,6 +57,8 @@ pub(super) struct Intake {
     /// Acknowledges deliveries of the last consumer.
     pub(super) settler: Option<Arc<dyn Settler>>,
     losses: Losses,
+    /// Takes one delivery at a time: the subscription is probed.
+    pub(super) probes: bool,
     /// The number of consumers so far.
     pub(super) consumers: u64,
 }
@@ -79,6 +81,7 @@ impl Intake {
             connecting: None,
             settler: None,
             losses: Losses::default(),
+            probes: false,
             consumers: 0,
         }
     }
@@ -131,7 +134,8 @@ impl Intake {
             runtime.sleep(pause).await;
         }
         let connecting = self.connecting.get_or_insert_with(|| {
-            let (queue, prefetch) = (self.subscription.queue, self.prefetch);
+            let queue = self.subscription.queue;
+            let prefetch = if self.probes { 1 } else { self.prefetch };
             let transport = Arc::clone(&self.transport);
             Box::pin(async move { transport.consume(queue, prefetch).await })
         });

@@ -8,7 +8,9 @@ use wingbeat_core::{Envelope, Result, Unit, sabotage};
 
 use super::attempt::{Attempt, End};
 use super::work::{Origin, Work};
-use crate::failed::{Parked, WAITING, WAITS_FOR, pack, waiting_key};
+use crate::failed::{
+    DeadLetter, Parked, WAITING, WAITS_FOR, failed_again, harmless, pack, waiting_key,
+};
 use crate::telemetry::meters::Fate;
 use crate::unit::{Scope, counter, due};
 use crate::{encode, telemetry};
@@ -102,6 +104,44 @@ impl Attempt {
         scope.seal(settles).map(Some)
     }
 
+    /// Makes the unit that turns the work into a dead letter; `None` if other units have settled
+    /// it.
+    pub(super) async fn dead_letter(
+        &self,
+        work: &Work,
+        reason: &str,
+        error: &str,
+    ) -> Result<Option<Unit>> {
+        // The store has refused something of the message, so the dead letter has a copy without it.
+        let copy = (work.refused > 0).then(|| harmless(&work.envelope));
+        let envelope = copy.as_ref().unwrap_or(&work.envelope);
+        let scope = Scope::of(Arc::clone(&self.service), envelope);
+        let Some(mut settles) = self.settle(&scope, work).await? else {
+            return Ok(None);
+        };
+        if let (Some(settled), true) = (&mut settles, copy.is_some()) {
+            settled.source = envelope.source.to_string();
+        }
+        let (queue, failures) = (self.subscription.owner(), work.failures.clone());
+        let envelope = self.storable(&scope, work, envelope).await?;
+        let mut letter = DeadLetter::new(&scope, queue, &envelope, (reason, error), failures);
+        letter.broken.clone_from(&work.broken);
+        letter.admitted = work.admitted;
+        letter.suspect = work.suspect || work.is_forged_delivery();
+        letter.timer = work.timer;
+        if let Some(retried) = &work.retried {
+            letter.again(retried);
+            failed_again(&scope, &letter).await?;
+        }
+        letter.record(&scope)?;
+        letter.log(&self.stats.failures, self.service.runtime.elapsed());
+        telemetry::ended("dead");
+        // Settling counts the delivery as handled; this one was not.
+        let inbox = self.subscription.inbox();
+        scope.count(counter("handled", inbox.as_str()), -1)?;
+        scope.seal(settles).map(Some)
+    }
+
     /// Returns the record of the work in its present state.
     pub(super) fn parked(&self, work: &Work, envelope: &Envelope) -> Parked {
         Parked {
@@ -112,6 +152,7 @@ impl Attempt {
             timer: work.timer,
             envelope: pack(envelope),
             broken: work.broken.clone(),
+            retried: work.retried.clone(),
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use wingbeat_core::transport::{Binding, Broken, Queue};
 use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, Timestamp};
 
-use crate::failed::{Failures, PARKED, UNKNOWN_SOURCE, parked_key};
+use crate::failed::{Failures, PARKED, Retried, UNKNOWN_SOURCE, parked_key};
 use crate::handler::{Run, RunBatch};
 use crate::limit::Share;
 use crate::partition::partition;
@@ -224,6 +224,8 @@ pub(crate) struct Work {
     /// `Some(true)` if it is a timer, `Some(false)` if a queue delivered it, also after it was
     /// parked; `None` if an older release parked it.
     pub(crate) timer: Option<bool>,
+    /// Set if it is a dead letter that is handled again.
+    pub(crate) retried: Option<Retried>,
     /// Set if it is the mark of a router, which is settled after all messages before it.
     pub(crate) is_mark: bool,
     /// The tenant of the message, if the subscription limits each of them.
@@ -267,6 +269,7 @@ impl Work {
             suspect: false,
             known: false,
             timer: None,
+            retried: None,
             is_mark: false,
             tenant: None,
             share: None,

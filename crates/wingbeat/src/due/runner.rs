@@ -16,7 +16,7 @@ use crate::call::{Executor, Target};
 use crate::commit::Committer;
 use crate::decode;
 use crate::dispatch::{Origin, Work};
-use crate::failed::{Failures, PARKED, Parked, WAITING, unpack};
+use crate::failed::{Failures, PARKED, Parked, REDRIVES, Redrives, WAITING, unpack};
 use crate::replay::{REPLAYS, Replays};
 use crate::runtime::Control;
 use crate::schedule::{Firing, SCHEDULES};
@@ -55,6 +55,7 @@ pub(crate) struct DueRunner {
     pub(crate) executors: BTreeMap<&'static str, (Executor, Arc<Target>)>,
     pub(crate) schedules: BTreeMap<(Name, &'static str), Firing>,
     pub(crate) replays: BTreeMap<Name, Arc<Replays>>,
+    pub(crate) redrives: BTreeMap<Name, Arc<Redrives>>,
     pub(crate) control: watch::Receiver<Control>,
     /// Limits the log lines about records that cannot be handled.
     pub(crate) failures: Arc<LogLimits>,
@@ -130,6 +131,7 @@ impl DueRunner {
             DELAYED => self.delayed(&record),
             SCHEDULES => self.schedule(&record),
             REPLAYS => self.replay(&record),
+            REDRIVES => self.redrive(&record),
             other => Err(Error::reject(
                 "unknown_due",
                 format!("no handler for due records of {other}"),
@@ -179,6 +181,7 @@ impl DueRunner {
             admitted: parked.admitted,
             suspect: parked.suspect,
             timer: parked.timer,
+            retried: parked.retried,
             ..work(record, envelope, leased_until)
         };
         self.deliver(&parked.queue, record, work).await
@@ -270,6 +273,17 @@ impl DueRunner {
             Error::reject("unknown_history", text)
         })?;
         let next = Arc::clone(replays).next(record.clone());
+        service.runtime.spawn(Box::pin(next));
+        Ok(())
+    }
+
+    fn redrive(&self, record: &DueRecord) -> Result<()> {
+        let service = self.service(record)?;
+        let redrives = self.redrives.get(&record.service).ok_or_else(|| {
+            let text = format!("{} has no subscription", record.service);
+            Error::reject("unknown_subscription", text)
+        })?;
+        let next = Arc::clone(redrives).next(record.clone());
         service.runtime.spawn(Box::pin(next));
         Ok(())
     }

@@ -16,6 +16,7 @@ use wingbeat_core::{
     Timestamp,
 };
 
+use super::summary::{MARKS, Summary};
 use crate::encode;
 use crate::retry::Taken;
 use crate::unit::{self, Attempt, OwnTable, Scope, ServiceContext, counter};
@@ -62,6 +63,21 @@ pub(crate) struct Parked {
     /// The reason why the delivery cannot be decoded, if it cannot.
     #[serde(default)]
     pub(crate) broken: Option<Broken>,
+    /// Set if it is a dead letter that is handled again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retried: Option<Retried>,
+}
+
+/// The dead letter that a delivery was before it was retried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retried {
+    /// Its id. The delivery becomes the same dead letter if it fails again.
+    pub(crate) letter: Uuid,
+    /// The number of times that it was retried.
+    pub(crate) times: u32,
+    /// The retry of many dead letters that it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<Uuid>,
 }
 
 /// A dead letter: a delivery that failed for good. A person decides whether to retry or discard it.
@@ -88,6 +104,18 @@ pub struct DeadLetter {
     pub fingerprint: String,
     /// Set if a person has discarded it. It is no longer listed, but still counted.
     pub discarded: bool,
+    /// The number of times that a person had it handled again.
+    #[serde(default)]
+    pub retries: u32,
+    /// The time of the last change of its body by a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// The retry of many dead letters that it was last part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) run: Option<Uuid>,
+    /// The id of its mark. Dead letters of earlier releases have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mark: Option<Uuid>,
     /// The reason why the delivery cannot be decoded, and its original headers.
     #[serde(default)]
     pub broken: Option<Broken>,
@@ -137,6 +165,10 @@ impl DeadLetter {
             last_at: scope.now(),
             fingerprint: fingerprint(queue.as_str(), &envelope.kind, reason, error),
             discarded: false,
+            retries: 0,
+            edited_at: None,
+            run: None,
+            mark: Some(scope.new_id()),
             broken: None,
             admitted: false,
             suspect: false,
@@ -162,15 +194,83 @@ impl DeadLetter {
         tracing::error!(queue = subscription, %message, reason, suppressed, "dead letter {id}: {error}");
     }
 
+    /// Makes it the dead letter that the delivery was before it was retried.
+    pub(crate) fn again(&mut self, retried: &Retried) {
+        self.id = retried.letter;
+        self.retries = retried.times;
+        self.run = retried.run;
+    }
+
     /// Records the dead letter in the unit of `scope`, and counts it.
     pub(crate) fn record(&self, scope: &Scope) -> Result<()> {
+        self.write(scope)?;
+        scope.count(counter("dead", &self.subscription), 1)
+    }
+
+    /// Writes the dead letter, and its mark if it is not sorted yet.
+    pub(super) fn write(&self, scope: &Scope) -> Result<()> {
         scope.write(Write {
             key: Key::new(DEAD_LETTERS, self.id.to_string()),
             body: Some(encode(self)),
             due_at: None,
             expires_at: None,
         })?;
-        scope.count(counter("dead", &self.subscription), 1)
+        let Some(mark) = self.mark else { return Ok(()) };
+        scope.write(Write {
+            key: Key::new(MARKS, mark.to_string()),
+            body: Some(encode(&self.summary())),
+            due_at: None,
+            expires_at: None,
+        })
+    }
+
+    fn summary(&self) -> Summary {
+        let message = self.message();
+        let summary = Summary {
+            id: self.id,
+            subscription: self.subscription.clone(),
+            kind: self.kind.clone(),
+            key: message.map(|message| message.key).unwrap_or_default(),
+            reason: self.reason.clone(),
+            error: self.error.clone(),
+            attempts: self.failures.attempts,
+            retries: self.retries,
+            first_at: self.failures.first_at,
+            last_at: self.last_at,
+            fingerprint: self.fingerprint.clone(),
+        };
+        summary.bounded()
+    }
+
+    /// Replaces the body of the message.
+    ///
+    /// # Errors
+    ///
+    /// `undecodable`, `not_editable`.
+    pub(super) fn edited(&mut self, body: Bytes, now: Timestamp) -> Result<&Self> {
+        let refused = |text: &str| Err(Error::reject("not_editable", text));
+        let Some(message) = self.message() else {
+            let text = "the message of the dead letter cannot be read";
+            return Err(Error::reject("undecodable", text));
+        };
+        if self.suspect {
+            return refused("its signature was not verified");
+        }
+        if crate::bodies::is_stored(&message) {
+            return refused("its body is stored outside the message");
+        }
+        #[cfg(feature = "personal")]
+        if super::personal::is_encrypted(&message) {
+            return refused("its body is encrypted");
+        }
+        self.envelope = pack(&Envelope { body, ..message });
+        self.edited_at = Some(now);
+        Ok(self)
+    }
+
+    /// Returns about how many bytes the message has.
+    pub(super) fn size(&self) -> usize {
+        self.envelope.len() / 2
     }
 
     /// Returns the message with its attributes, or `None` if a newer release wrote it in a form
@@ -219,10 +319,10 @@ pub(crate) async fn keep_unsendable(
         let scope = Scope::of(Arc::clone(service), envelope);
         let reason = ("impossible", why);
         let mut letter = DeadLetter::new(&scope, OUTBOX, envelope, reason, Failures::default());
-        // Doing it again overwrites the same dead letter.
+        // Doing it again finds the same dead letter.
         letter.id = envelope.id.0;
         letter.log(&LINES, service.runtime.elapsed());
-        let answer = letter.record(&scope);
+        let answer = keep_once(&scope, &letter).await;
         Attempt {
             scope,
             settles: None,
@@ -230,6 +330,14 @@ pub(crate) async fn keep_unsendable(
         }
     })
     .await
+}
+
+async fn keep_once(scope: &Scope, letter: &DeadLetter) -> Result<()> {
+    let key = Key::new(DEAD_LETTERS, letter.id.to_string());
+    if scope.load(&key).await?.body.is_some() {
+        return Ok(());
+    }
+    letter.record(scope)
 }
 
 /// The key of a parked delivery. Each delivery has one record. That of a suspect one is apart: a

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{CorrelationId, Error, Key, Name, Result};
 
-use super::dead_letter::{DEAD_LETTERS, DeadLetter, Failures, PARKED, Parked, pack, parked_key};
+use super::action::{self, Decision};
+use super::dead_letter::{
+    DEAD_LETTERS, DeadLetter, Failures, PARKED, Parked, Retried, pack, parked_key,
+};
+use super::group::TakenOut;
 use super::waiting::WAITING;
 use crate::unit::{self, Attempt, Meta, Scope, ServiceContext, counter, due, remove};
 use crate::{decode, encode};
@@ -103,41 +108,29 @@ impl Incidents<'_> {
         &self,
         id: Uuid,
         runs_here: impl Fn(Name) -> bool + Send + Sync,
+        by: &Decision,
     ) -> Result<bool> {
-        self.change(id, |scope, letter| {
-            let Some(envelope) = letter.message() else {
+        self.change(id, ("retry", by), |scope, letter| {
+            if letter.message().is_none() {
                 return Err(Error::reject(
                     "undecodable",
                     "the message of the dead letter cannot be read",
                 ));
-            };
+            }
             let queue = Name::intern(&letter.subscription);
             if !runs_here(queue) {
                 let text = format!("no subscription {queue} runs here");
                 return Err(Error::reject("unknown_subscription", text));
             }
-            let parked = Parked {
-                queue: letter.subscription.clone(),
-                failures: Failures::default(),
-                admitted: letter.admitted,
-                suspect: letter.suspect,
-                timer: letter.timer,
-                envelope: pack(&envelope),
-                broken: letter.broken,
-            };
-            let key = parked_key(queue, &envelope, letter.suspect);
-            scope.write(due(key, encode(&parked), scope.now()))?;
-            scope.write(remove(letter_key(id)))?;
-            scope.count(counter("dead", queue.as_str()), -1)?;
-            scope.count(counter("parked", queue.as_str()), 1)
+            deliver(scope, letter, None).map(drop)
         })
         .await
     }
 
     /// Discards a dead letter; `false` if there is none with this id. The store deletes it after
     /// [`DISCARDED_RETENTION`].
-    pub(crate) async fn discard(&self, id: Uuid) -> Result<bool> {
-        self.change(id, |scope, letter| {
+    pub(crate) async fn discard(&self, id: Uuid, (what, by): (&str, &Decision)) -> Result<bool> {
+        self.change(id, (what, by), |scope, letter| {
             let letter = DeadLetter {
                 discarded: true,
                 ..letter
@@ -153,11 +146,68 @@ impl Incidents<'_> {
         .await
     }
 
+    /// Replaces the body of a dead letter's message; `false` if there is none with this id. The
+    /// caller has checked the body.
+    ///
+    /// # Errors
+    ///
+    /// `undecodable` if its message cannot be read; `not_editable` if its body is encrypted or
+    /// stored elsewhere, or its signature was not verified; those of the commit.
+    pub(crate) async fn edit(&self, id: Uuid, body: &Bytes, by: &Decision) -> Result<bool> {
+        self.apply(id, ("edit", by), |scope, mut letter| {
+            let letter = letter.edited(body.clone(), scope.now())?;
+            scope.write(Write {
+                key: letter_key(id),
+                body: Some(encode(letter)),
+                due_at: None,
+                expires_at: None,
+            })
+        })
+        .await
+    }
+
+    /// Takes a dead letter out of its group, and changes it.
     async fn change(
         &self,
         id: Uuid,
+        action: (&str, &Decision),
         change: impl Fn(&Scope, DeadLetter) -> Result<()> + Send + Sync,
     ) -> Result<bool> {
+        let change = &change;
+        self.in_unit(id, action, |scope, letter| async move {
+            let mut taken = TakenOut::default();
+            taken.take(&scope, &letter).await?;
+            taken.apply(&scope).await?;
+            change(&scope, letter)
+        })
+        .await
+    }
+
+    /// Changes a dead letter in its place.
+    async fn apply(
+        &self,
+        id: Uuid,
+        action: (&str, &Decision),
+        change: impl Fn(&Scope, DeadLetter) -> Result<()> + Send + Sync,
+    ) -> Result<bool> {
+        let change = &change;
+        self.in_unit(
+            id,
+            action,
+            |scope, letter| async move { change(&scope, letter) },
+        )
+        .await
+    }
+
+    async fn in_unit<F>(
+        &self,
+        id: Uuid,
+        (what, by): (&str, &Decision),
+        change: impl Fn(Scope, DeadLetter) -> F + Send + Sync,
+    ) -> Result<bool>
+    where
+        F: Future<Output = Result<()>> + Send,
+    {
         let change = &change;
         unit::run(self.service, || async move {
             let now = self.service.runtime.now();
@@ -171,7 +221,9 @@ impl Incidents<'_> {
                 if letter.discarded {
                     return Ok(false);
                 }
-                change(&scope, letter)?;
+                let note = format!("{}: {}", letter.subscription, letter.reason);
+                change(scope.clone(), letter).await?;
+                action::record(&scope, by, (what, &id.to_string()), &note)?;
                 Ok(true)
             };
             Attempt {
@@ -184,6 +236,38 @@ impl Incidents<'_> {
     }
 }
 
-fn letter_key(id: Uuid) -> Key {
+/// Turns a dead letter into a parked delivery that is due, in the unit of `scope`. Returns the id
+/// of its record.
+pub(super) fn deliver(scope: &Scope, letter: DeadLetter, run: Option<Uuid>) -> Result<String> {
+    let envelope = letter.message().ok_or_else(|| {
+        let text = "the message of the dead letter cannot be read";
+        Error::reject("undecodable", text)
+    })?;
+    let queue = Name::intern(&letter.subscription);
+    let retried = Retried {
+        letter: letter.id,
+        times: letter.retries.saturating_add(1),
+        run,
+    };
+    let parked = Parked {
+        queue: letter.subscription.clone(),
+        failures: Failures::default(),
+        admitted: letter.admitted,
+        suspect: letter.suspect,
+        timer: letter.timer,
+        envelope: pack(&envelope),
+        broken: letter.broken,
+        retried: Some(retried),
+    };
+    let key = parked_key(queue, &envelope, letter.suspect);
+    let id = key.id.clone();
+    scope.write(due(key, encode(&parked), scope.now()))?;
+    scope.write(remove(letter_key(letter.id)))?;
+    scope.count(counter("dead", queue.as_str()), -1)?;
+    scope.count(counter("parked", queue.as_str()), 1)?;
+    Ok(id)
+}
+
+pub(super) fn letter_key(id: Uuid) -> Key {
     Key::new(DEAD_LETTERS, id.to_string())
 }

@@ -24,6 +24,11 @@ fn encrypted(envelope: &Envelope) -> Option<Personal<Body>> {
     body.is_encrypted().then_some(body)
 }
 
+/// Returns whether the body of a message is encrypted.
+pub(super) fn is_encrypted(envelope: &Envelope) -> bool {
+    encrypted(envelope).is_some()
+}
+
 /// Encrypts the body for a parked delivery or a dead letter. The body of an erased subject is
 /// dropped.
 pub(crate) async fn encrypt(scope: &Scope, envelope: &Envelope) -> Result<Envelope> {

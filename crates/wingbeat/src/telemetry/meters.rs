@@ -30,6 +30,16 @@ pub(crate) enum Fate {
     Dead(&'static str),
 }
 
+impl Fate {
+    /// Returns the error code, if the delivery failed.
+    pub(crate) fn error(self) -> Option<&'static str> {
+        match self {
+            Self::Handled | Self::PutOff => None,
+            Self::Parked(error) | Self::Dead(error) => Some(error),
+        }
+    }
+}
+
 /// The metrics of a subscription. The handles are looked up when it starts: a subscription that is
 /// only described has no metrics.
 pub(crate) struct SubscriptionMeter {

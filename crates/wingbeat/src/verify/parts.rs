@@ -61,13 +61,13 @@ fn views(wiring: &Wiring) -> Vec<Part> {
 fn own_tables() -> Vec<OwnTable> {
     let mut tables = vec![
         OwnTable::of::<DelayedRecord>(DELAYED),
-        failed::STORED,
         schedule::STORED,
         dispatch::STORED,
         dispatch::LIMITS_STORED,
         rebuild::STORED,
         crate::state::PROJECTIONS_STORED,
     ];
+    tables.extend(failed::STORED);
     tables.extend(replay::STORED);
     tables.extend(partition::STORED);
     #[cfg(feature = "http")]

@@ -18,9 +18,11 @@ const HOSTILE: &str = "</code><script>alert('x')</script>\"'&";
 const RAW: &str = "<script>alert";
 const ID: &str = "00000000-0000-0000-0000-000000000007";
 /// Every page.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
     "/console",
     "/console/subscriptions",
+    "/console/incidents",
+    "/console/incidents/orders/0a",
     "/console/dead-letters",
     "/console/dead-letters/00000000-0000-0000-0000-000000000007",
     "/console/outside",
@@ -52,6 +54,8 @@ impl Script {
             "/schedules",
             "/replays",
             "/rebuilds",
+            "/incidents",
+            "/redrives",
         ]
         .into_iter()
         .fold(Self::default(), |script, path| {
@@ -168,6 +172,15 @@ fn letter(text: &str) -> Value {
     })
 }
 
+fn incident(text: &str) -> Value {
+    let at = "2026-01-02T03:04:05Z";
+    json!({
+        "service": text, "group": text, "subscription": text, "type": text, "reason": text,
+        "error": text, "first_at": at, "last_at": at, "count": 3, "failures": 4,
+        "per_minute": 0.4, "last_hour": 4, "affected_keys": 2, "keys": [text],
+    })
+}
+
 /// A system in which every text of every list is this one.
 fn full(text: &str) -> Script {
     let at = "2026-01-01T00:00:00Z";
@@ -175,6 +188,9 @@ fn full(text: &str) -> Script {
     whole["first_error"] = json!(format!("first {text}"));
     whole["headers"] = json!({"correlationid": ID, "source": text});
     whole["body"] = json!({ text: text });
+    let mut group = incident(text);
+    group["items"] = json!([letter(text)]);
+    group["next_cursor"] = json!("c");
     let run = json!({"planned": at, "at": at, "error": text});
     let list = |item: Value| json!({"items": [item], "away": [text]});
     Script::default()
@@ -214,6 +230,17 @@ fn full(text: &str) -> Script {
             json!({"items": [letter(text)], "next_cursor": null, "away": [text]}),
         )
         .with(&format!("/dead-letters/{ID}"), whole)
+        .with("/incidents", list(incident(text)))
+        .with("/incidents/orders/0a", group)
+        .with(
+            "/redrives",
+            list(json!({
+                "service": text, "id": ID, "selection": {"reason": text}, "rate": 5,
+                "tolerate": 0, "state": "running", "by": text, "why": text, "began": at,
+                "ended": null, "sent": 2, "failed": 1, "skipped": 0, "failed_letter": ID,
+                "error": text,
+            })),
+        )
         .with(
             &format!("/stories/{ID}"),
             list(json!({
@@ -228,7 +255,7 @@ async fn every_page_renders_with_nothing_to_show() {
     let console = Script::empty().console();
     for path in PAGES
         .into_iter()
-        .filter(|path| !path.contains("dead-letters/"))
+        .filter(|path| !path.contains("dead-letters/") && !path.contains("incidents/"))
     {
         let page = get(&console, path).await;
         assert_eq!(page.status, 200, "{path}");
@@ -340,7 +367,7 @@ async fn an_unavailable_server_leaves_the_pages_standing() {
             page.body
         );
     }
-    let story = get(&console, PAGES[7]).await;
+    let story = get(&console, PAGES[9]).await;
     assert_eq!(story.status, 503);
     assert!(
         story.body.contains("http-equiv=\"refresh\""),
@@ -400,6 +427,10 @@ async fn forms_reach_the_operators_api_and_lead_back() {
             format!("{letter}/discard"),
             "/console/dead-letters?did=discarded",
         ),
+        (
+            format!("/console/redrives/orders/{ID}/stop"),
+            "/console/incidents?did=stopped",
+        ),
     ] {
         let own = [("sec-fetch-site", "same-origin")];
         let reply = send(&console, "POST", &action, &own).await;
@@ -423,6 +454,35 @@ async fn forms_reach_the_operators_api_and_lead_back() {
             "POST /schedules/orders/clean/pause".to_owned(),
             format!("POST /dead-letters/{ID}/retry"),
             format!("POST /dead-letters/{ID}/discard"),
+            format!("POST /redrives/orders/{ID}/stop"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn forms_with_fields_pass_them_on() {
+    let script = full("orders");
+    let discard = format!("/console/dead-letters/{ID}/discard");
+    for (action, fields, status) in [
+        (
+            "/console/incidents/orders/0a/retry",
+            "rate=50&why=it+is+m%26nded",
+            303,
+        ),
+        ("/console/incidents/orders/0a/retry", "rate=fast&why=x", 422),
+        (&discard, "why=too+old", 303),
+    ] {
+        let request = Request::post(action).header("sec-fetch-site", "same-origin");
+        let request = request.body(Body::from(fields)).expect("a request");
+        let reply = script.console().oneshot(request).await;
+        let reply = reply.expect("routes never fail");
+        assert_eq!(reply.status(), status, "{action}");
+    }
+    assert_eq!(
+        script.writes(),
+        [
+            "POST /redrives/orders?group=0a&rate=50&why=it%20is%20m%26nded".to_owned(),
+            format!("POST /dead-letters/{ID}/discard?why=too%20old"),
         ]
     );
 }

@@ -56,6 +56,7 @@ mod reading;
 mod ready;
 mod rebuilding;
 mod reconnecting;
+mod redriving;
 mod refusing;
 mod releasing;
 mod replaying;

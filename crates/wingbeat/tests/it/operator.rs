@@ -299,6 +299,62 @@ async fn dead_letters_come_in_pages(ops: &Client) {
     }
 }
 
+/// Dead letters are listed by cause and handled again over HTTP.
+async fn incidents_are_listed_and_redriven(ops: &Client, mended: &AtomicBool) {
+    let begun = Instant::now();
+    let incident = loop {
+        let list = ops.get("/ops/incidents").await;
+        let items = list["items"].as_array().expect("a list");
+        if let [incident] = items.as_slice()
+            && incident["count"] == 3
+        {
+            break incident.clone();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{list}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(incident["keys"], json!(["Lost"]));
+    let group = incident["group"].as_str().expect("a group");
+    let path = format!("/ops/incidents/statistics/{group}");
+    let first = ops.get(&format!("{path}?limit=2")).await;
+    let cursor = first["next_cursor"].as_str().expect("a next page");
+    let last = ops.get(&format!("{path}?limit=2&cursor={cursor}")).await;
+    assert_eq!(last["items"].as_array().map(Vec::len), Some(1), "{last}");
+    for (path, status) in [
+        ("/ops/redrives/nobody", 404),
+        ("/ops/redrives/statistics?rate=0", 422),
+        ("/ops/redrives/statistics?rate=fast", 422),
+    ] {
+        assert_eq!(ops.post(path).await, status, "{path}");
+    }
+    let id = first["items"][0]["id"].as_str().expect("an id");
+    let edit = format!("/ops/dead-letters/{id}/edit");
+    let wrong = json!({"body": {"book": 7}}).to_string();
+    assert_eq!(ops.text("POST", &edit, &wrong).await.0, 422);
+    let right = json!({"body": {"book": "Found"}, "why": "a slip"}).to_string();
+    assert_eq!(ops.text("POST", &edit, &right).await.0, 202);
+
+    mended.store(true, Ordering::Relaxed);
+    let redrive = format!("/ops/redrives/statistics?group={group}&rate=1000&why=mended");
+    assert_eq!(ops.post(&redrive).await, 202);
+    ops.until(json!({ "dead": 1, "waiting": 0 })).await;
+    let begun = Instant::now();
+    while ops.get("/ops/redrives").await["items"][0]["state"] != "done" {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let actions = ops.get("/ops/actions").await;
+    let actions = actions["items"].as_array().expect("a list").iter();
+    let done = actions.map(|it| [it["what"].as_str(), it["why"].as_str()]);
+    let done: Vec<_> = done.take(3).collect();
+    let expected = [
+        ("redrive_done", ""),
+        ("redrive", "mended"),
+        ("edit", "a slip"),
+    ];
+    assert_eq!(done, expected.map(|(what, why)| [Some(what), Some(why)]));
+}
+
 /// A process records metrics once, so one test covers the whole API.
 #[tokio::test]
 async fn an_operator_pauses_resumes_retries_and_discards() {
@@ -363,6 +419,7 @@ async fn an_operator_pauses_resumes_retries_and_discards() {
     // The discarded one is still counted.
     ops.until(json!({ "dead": 4 })).await;
     dead_letters_come_in_pages(&ops).await;
+    incidents_are_listed_and_redriven(&ops, &process.state.mended).await;
 
     let (status, page) = ops.text("GET", "/metrics", "").await;
     assert_eq!(status, 200);

@@ -146,8 +146,8 @@ impl Drop for Scene {
     }
 }
 
-/// The reports of one customer fill more than the prefetch; the others come after them. The controls
-/// have no limit of each tenant, or put nothing off: then the others wait.
+/// The reports of one customer fill more than the prefetch; the others come after them. The
+/// controls have no limit of each tenant, or put nothing off: then the others wait.
 #[test]
 fn a_tenant_with_many_messages_does_not_hold_back_the_others() {
     type Build = fn(Service<Press>) -> Service<Press>;

@@ -17,9 +17,10 @@ pub(super) struct Entry {
     pub(super) label: &'static str,
 }
 
-const ENTRIES: [Entry; 6] = [
+const ENTRIES: [Entry; 7] = [
     entry("/console", "Overview"),
     entry("/console/subscriptions", "Subscriptions"),
+    entry("/console/incidents", "Incidents"),
     entry("/console/dead-letters", "Dead letters"),
     entry("/console/outside", "Outside systems"),
     entry("/console/schedules", "Schedules"),
@@ -72,6 +73,8 @@ fn words(did: &str) -> Option<&'static str> {
         "paused" => "Paused. Messages wait until you resume it.",
         "resumed" => "Resumed.",
         "retried" => "The dead letter is handled again.",
+        "begun" => "Retried: the first one alone, then the others.",
+        "stopped" => "Stopped. The rest are dead letters as before.",
         "discarded" => "The dead letter is discarded.",
         _ => return None,
     })

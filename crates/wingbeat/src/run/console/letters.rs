@@ -195,24 +195,38 @@ pub(super) async fn retry(
     Path(id): Path<String>,
     visitor: Parts,
 ) -> Response {
-    settle(&console, &id, ("retry", "retried"), &visitor).await
+    settle(&console, &id, ("retry", "retried"), "", &visitor).await
 }
 
 pub(super) async fn discard(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
     visitor: Parts,
+    form: String,
 ) -> Response {
-    settle(&console, &id, ("discard", "discarded"), &visitor).await
+    let given: Option<Given> = super::incidents::fields(&form);
+    let why = given.unwrap_or_default().why;
+    settle(&console, &id, ("discard", "discarded"), &why, &visitor).await
+}
+
+/// The field of the form that discards a dead letter.
+#[derive(Default, Deserialize)]
+struct Given {
+    #[serde(default)]
+    why: String,
 }
 
 async fn settle(
     console: &Console,
     id: &str,
     (action, did): (&str, &str),
+    why: &str,
     visitor: &Parts,
 ) -> Response {
-    let path = format!("/dead-letters/{}/{action}", encode(id));
+    let mut path = format!("/dead-letters/{}/{action}", encode(id));
+    if !why.is_empty() {
+        path.push_str(&format!("?why={}", encode(why)));
+    }
     match console.source.ask(Method::POST, &path, visitor).await {
         Ok(_) => see_other(&format!("{HERE}?did={did}")),
         Err(refused) => instead(console, visitor, refused),

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `/console` | what needs attention, figures, and a map of who publishes what to whom |
 //! | `/console/subscriptions` | state and figures; pause and resume |
+//! | `/console/incidents`, `/console/incidents/{service}/{group}` | dead letters by cause; one cause, and many retried at once |
 //! | `/console/dead-letters`, `/console/dead-letters/{id}` | failures by cause; one message; retry and discard |
 //! | `/console/outside` | the circuit breakers of outside systems |
 //! | `/console/schedules` | last and next runs; pause and resume |
@@ -34,6 +35,7 @@
 
 mod assets;
 mod frame;
+mod incidents;
 mod letters;
 mod lists;
 mod map;
@@ -172,6 +174,16 @@ impl Console {
             .route(
                 "/console/subscriptions/{service}/{name}/{control}",
                 post(subscriptions::control),
+            )
+            .route("/console/incidents", get(incidents::list))
+            .route("/console/incidents/{service}/{group}", get(incidents::one))
+            .route(
+                "/console/incidents/{service}/{group}/retry",
+                post(incidents::retry),
+            )
+            .route(
+                "/console/redrives/{service}/{id}/stop",
+                post(incidents::stop),
             )
             .route("/console/dead-letters", get(letters::list))
             .route("/console/dead-letters/{id}", get(letters::one))

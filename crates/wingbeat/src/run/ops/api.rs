@@ -12,15 +12,16 @@ use axum::{Extension, Json, Router};
 use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::condition::condition_routes;
 use super::contracts::contract_routes;
 use super::guard::Operator;
-use super::letters::{Letter, LetterPage, list};
+use super::incidents::{Why, decision, incident_routes};
+use super::letter::{Settled, Whole, discard, edit, letter, retry};
+use super::letters::{LetterPage, list};
 use super::limits::{limit_routes, written};
-use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
+use super::lists::{Breaker, Items, Pause, State, Subscription, Unroutable, joined};
 use super::overload::overload_routes;
 use super::rebuilds::{projection_routes, rebuild_routes};
 use super::replays::replay_routes;
@@ -29,8 +30,8 @@ use super::schedules::schedule_routes;
 use super::timeline::{Timeline, story};
 use super::wiring::wiring_routes;
 use crate::app::RunningSubscription;
-use crate::failed::DeadLetter;
-use crate::http::{Path, Problem, Routes, get, plain};
+use crate::failed::Decision;
+use crate::http::{Path, Problem, Query, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::runtime::Control;
@@ -59,6 +60,7 @@ pub fn operator_routes() -> Routes<Arc<Host>> {
         .merge(rebuild_routes())
         .merge(overload_routes())
         .merge(dead_letter_routes())
+        .merge(incident_routes())
         .route(
             "/breakers",
             get(breakers)
@@ -143,6 +145,19 @@ fn dead_letter_routes() -> Routes<Arc<Host>> {
                 .answers::<Settled>(202)
                 .problem(404, "not_found", missing),
         )
+        .route(
+            "/dead-letters/{id}/edit",
+            plain::post(edit)
+                .summary("Replaces the body of a dead letter's message")
+                .answers::<Settled>(202)
+                .problem(404, "not_found", missing)
+                .problem(409, "not_editable", "The body cannot be replaced.")
+                .problem(
+                    422,
+                    "misfit",
+                    "The body does not fit the schema of its message.",
+                ),
+        )
 }
 
 async fn timeline(
@@ -185,6 +200,7 @@ async fn of(system: &RunningSystem, running: &Running) -> Result<Vec<Subscriptio
         let partitions = partitions.filter(|it| it.partition_of == Some(one.queue));
         Some(async move {
             let mut item = shown(one, kept, figures(system, one).await?);
+            item.pause = running.pause_of(one).map(Pause::from);
             for partition in partitions {
                 let (in_flight, waiting) = figures(system, partition).await?;
                 item.in_flight += in_flight;
@@ -228,6 +244,7 @@ fn shown(
         handled: count("handled"),
         retried: one.stats.retried.load(Ordering::Relaxed),
         dead: count("dead"),
+        pause: None,
         concurrency: one.limits().concurrency as u64,
         rate: one.limits().rate.map(written),
         per_tenant: one.limits().per_tenant.map(|it| it as u64),
@@ -252,34 +269,38 @@ struct Controlled {
 }
 
 async fn pause(
-    operator: Extension<Operator>,
+    Extension(operator): Extension<Operator>,
     extract::State(host): extract::State<Arc<Host>>,
     Path(subscription): Path<(String, String)>,
+    Query(why): Query<Why>,
 ) -> Result<Response, Problem> {
-    set(&host, operator, subscription, State::Paused).await
+    let by = decision(&operator, why.why.as_deref());
+    set(&host, &by, subscription, State::Paused).await
 }
 
 async fn resume(
-    operator: Extension<Operator>,
+    Extension(operator): Extension<Operator>,
     extract::State(host): extract::State<Arc<Host>>,
     Path(subscription): Path<(String, String)>,
+    Query(why): Query<Why>,
 ) -> Result<Response, Problem> {
-    set(&host, operator, subscription, State::Running).await
+    let by = decision(&operator, why.why.as_deref());
+    set(&host, &by, subscription, State::Running).await
 }
 
 async fn set(
     host: &Host,
-    Extension(Operator(by)): Extension<Operator>,
+    by: &Decision,
     (service, name): (String, String),
     state: State,
 ) -> Result<Response, Problem> {
     for running in host.running() {
         let found = match state {
-            State::Paused => running.pause(&service, &name).await?,
-            State::Running => running.resume(&service, &name).await?,
+            State::Paused => running.pause_as(&service, &name, by).await?,
+            State::Running => running.resume_as(&service, &name, by).await?,
         };
         if found {
-            tracing::info!(target: "audit", by, service, name, ?state, "subscription controlled");
+            tracing::info!(target: "audit", by = by.by, service, name, ?state, "subscription controlled");
             let body = Controlled {
                 service,
                 name,
@@ -289,115 +310,6 @@ async fn set(
         }
     }
     Err(Problem::not_found())
-}
-
-/// A dead letter with its message.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "DeadLetterWhole")]
-struct Whole {
-    #[serde(flatten)]
-    letter: Letter,
-    first_error: Option<String>,
-    /// The headers of the message; `null` if it was no message.
-    headers: serde_json::Value,
-    /// The body of the message: JSON, or a string if it is not JSON.
-    #[schemars(with = "serde_json::Value")]
-    body: Box<RawValue>,
-}
-
-/// Reads the letter of each service by id: dead letters can be large, so listing them all is slow.
-async fn find(host: &Host, id: &str) -> Result<(Arc<Running>, Name, DeadLetter), Problem> {
-    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
-    for running in host.running() {
-        for service in running.services().collect::<Vec<_>>() {
-            if let Some(letter) = running.dead_letter(service, id).await? {
-                return Ok((Arc::clone(&running), service, letter));
-            }
-        }
-    }
-    Err(Problem::not_found())
-}
-
-async fn letter(
-    extract::State(host): extract::State<Arc<Host>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let (_, _, letter) = find(&host, &id).await?;
-    let message = letter.message();
-    let told = letter
-        .broken
-        .as_ref()
-        .map(|it| serde_json::json!(it.headers));
-    let headers = message.as_ref().map(|message| {
-        told.unwrap_or_else(|| {
-            serde_json::json!({
-                "id": message.id.0,
-                "source": &*message.source,
-                "type": &*message.kind,
-                "subject": message.key,
-                "time": message.time,
-                "correlationid": message.correlation.0,
-                "causationid": message.causation.map(|id| id.0),
-                "traceparent": message.traceparent,
-            })
-        })
-    });
-    let bytes = message.map(|message| message.body).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let body = RawValue::from_string(text.clone())
-        .or_else(|_| serde_json::value::to_raw_value(&text)) // Not JSON: shown as text.
-        .map_err(|_| Problem::not_found())?;
-    let whole = Whole {
-        letter: Letter::from(&letter),
-        first_error: letter.failures.first_error.clone(),
-        headers: headers.unwrap_or_default(),
-        body,
-    };
-    Ok(Json(whole).into_response())
-}
-
-async fn retry(
-    Extension(Operator(by)): Extension<Operator>,
-    extract::State(host): extract::State<Arc<Host>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let (running, service, letter) = find(&host, &id).await?;
-    tracing::info!(target: "audit", by, letter = %letter.id, "dead letter retried");
-    done(running.retry_dead_letter(service, letter.id).await, &letter)
-}
-
-async fn discard(
-    Extension(Operator(by)): Extension<Operator>,
-    extract::State(host): extract::State<Arc<Host>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let (running, service, letter) = find(&host, &id).await?;
-    tracing::info!(target: "audit", by, letter = %letter.id, "dead letter discarded");
-    done(
-        running.discard_dead_letter(service, letter.id).await,
-        &letter,
-    )
-}
-
-/// The dead letter that was retried or discarded.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "DeadLetterSettled")]
-struct Settled {
-    id: Uuid,
-}
-
-fn done(found: Result<bool>, letter: &DeadLetter) -> Result<Response, Problem> {
-    match found {
-        Ok(true) => {
-            let body = Settled { id: letter.id };
-            Ok((StatusCode::ACCEPTED, Json(body)).into_response())
-        }
-        Ok(false) => Err(Problem::not_found()),
-        Err(why) if why.code() == "undecodable" => {
-            Err(Problem::new(409, "undecodable", why.to_string()))
-        }
-        Err(why) => Err(why.into()),
-    }
 }
 
 async fn breakers(extract::State(host): extract::State<Arc<Host>>) -> Response {

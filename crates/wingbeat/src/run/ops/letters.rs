@@ -11,7 +11,7 @@ use uuid::Uuid;
 use wingbeat_core::store::Position;
 
 use crate::Timestamp;
-use crate::failed::DeadLetter;
+use crate::failed::{DeadLetter, Summary};
 use crate::http::{Cursor, Problem, Query, ok};
 use crate::run::host::Host;
 
@@ -87,6 +87,30 @@ pub struct Letter {
     pub last_at: Timestamp,
     /// Equal for all dead letters with equal causes.
     pub fingerprint: String,
+    /// The number of times that a person had it handled again.
+    #[serde(default)]
+    pub retries: u32,
+    /// The key of the message, in lists of a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl From<Summary> for Letter {
+    fn from(letter: Summary) -> Self {
+        Self {
+            id: letter.id,
+            subscription: letter.subscription,
+            kind: letter.kind,
+            reason: letter.reason,
+            error: letter.error,
+            attempts: letter.attempts,
+            first_at: letter.first_at,
+            last_at: letter.last_at,
+            fingerprint: letter.fingerprint,
+            retries: letter.retries,
+            key: Some(letter.key),
+        }
+    }
 }
 
 impl From<&DeadLetter> for Letter {
@@ -101,6 +125,8 @@ impl From<&DeadLetter> for Letter {
             first_at: letter.failures.first_at,
             last_at: letter.last_at,
             fingerprint: letter.fingerprint.clone(),
+            retries: letter.retries,
+            key: None,
         }
     }
 }
@@ -179,6 +205,8 @@ mod tests {
             first_at: None,
             last_at: Timestamp::default(),
             fingerprint: String::new(),
+            retries: 0,
+            key: None,
         };
         let position = Position {
             value: String::new(),

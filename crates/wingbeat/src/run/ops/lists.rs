@@ -70,13 +70,42 @@ pub struct Subscription {
     /// limit.
     #[serde(default)]
     pub rate: Option<String>,
-    /// The largest number of handlers that each process runs for one tenant at the same time; `null`
-    /// without such a limit.
+    /// The largest number of handlers that each process runs for one tenant at the same time;
+    /// `null` without such a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_tenant: Option<u64>,
+    /// The pause, if an operator or a kill switch has paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// The number of its partitions, whose deliveries count as its own; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub partitions: u32,
+}
+
+/// The pause of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SubscriptionPause")]
+#[non_exhaustive]
+pub struct Pause {
+    /// The time at which it began.
+    pub since: Timestamp,
+    /// The operator, or `kill switch`.
+    pub by: String,
+    /// The reason.
+    pub why: String,
+    /// The time of the next probe, if a kill switch has paused it.
+    pub probe_at: Option<Timestamp>,
+}
+
+impl From<crate::app::Pause> for Pause {
+    fn from(it: crate::app::Pause) -> Self {
+        Self {
+            since: it.since,
+            by: it.by,
+            why: it.why,
+            probe_at: it.probe_at,
+        }
+    }
 }
 
 #[allow(
@@ -113,6 +142,7 @@ impl Replicated for Subscription {
         self.handled = self.handled.max(other.handled);
         self.dead = self.dead.max(other.dead);
         self.partitions = self.partitions.max(other.partitions);
+        self.pause = self.pause.take().or(other.pause);
         if other.state == State::Running {
             self.state = State::Running;
         }
@@ -199,6 +229,7 @@ mod tests {
             in_flight,
             handled: 7,
             retried,
+            pause: None,
             partitions: 0,
             dead: 1,
             concurrency: 64,

@@ -6,6 +6,8 @@ mod condition;
 mod contracts;
 mod fan_out;
 mod guard;
+mod incidents;
+mod letter;
 mod letters;
 mod limits;
 mod lists;
@@ -39,6 +41,7 @@ pub use fan_out::{Answer, Asked, FanOut, Processes, story_routes};
 pub use guard::Operator;
 #[cfg(feature = "console")]
 pub(super) use guard::guarded;
+pub use incidents::{Action, Incident, Redrive};
 pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,

@@ -27,7 +27,7 @@ impl Group {
     }
 
     /// Kills the group after this many more polls of its tasks.
-    pub(in crate::test) fn kill_after(&self, polls: u64) {
+    pub fn kill_after(&self, polls: u64) {
         self.simulation.kill_after(self.id, polls.max(1));
     }
 

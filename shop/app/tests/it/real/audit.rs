@@ -141,6 +141,10 @@ async fn each_corruption_is_reported(shop: Shop) {
     .await;
     shop.breaks(10, &orders[4]).await;
 
+    copies_and_reservations_too(&shop, promoted, code).await;
+}
+
+async fn copies_and_reservations_too(shop: &Shop, promoted: &str, code: &str) {
     // Copies that have missed an event.
     let older = |mut copy: Value| {
         copy["version"] = json!(0);
