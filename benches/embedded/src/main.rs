@@ -6,6 +6,8 @@
 //! - `path`: `POST /orders` until paid, over HTTP and the socket of the payment provider, with the
 //!   services orders, inventory and payments.
 //! - `shop`: the same in the whole shop.
+//! - `letters`: many dead letters: the first page, a poisoned group, and a redrive at 500 a second
+//!   while other messages go on.
 //! - `history`: start, audit, lists, memory and disk of a shop with a long history.
 //!
 //! The database runs with `synchronous=FULL`. The median of three runs counts. Load generator,
@@ -18,6 +20,7 @@
 
 mod handler;
 mod history;
+mod letters;
 mod orders;
 
 use clap::{Parser, ValueEnum};
@@ -38,6 +41,9 @@ struct Cli {
     /// The orders of `history`
     #[arg(long, default_value_t = 1_000_000)]
     orders: usize,
+    /// The dead letters of `letters`
+    #[arg(long, default_value_t = 100_000)]
+    letters: u32,
     /// The data directory of `history`; without one, it is removed afterwards
     #[arg(long, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
@@ -54,6 +60,7 @@ enum Benchmark {
     Path,
     Shop,
     History,
+    Letters,
 }
 
 #[tokio::main]
@@ -64,6 +71,10 @@ async fn main() {
         let temporary = tempfile::tempdir().expect("a directory");
         let data = cli.data.as_deref().unwrap_or(temporary.path());
         history::run(cli.orders, !cli.without_timelines, data).await;
+        return;
+    }
+    if benchmark == Benchmark::Letters {
+        letters::run(cli.letters).await;
         return;
     }
     let wanted = |this| benchmark == Benchmark::All || benchmark == this;
