@@ -1,5 +1,5 @@
 //! Routes of the gateway that ask all services: timelines, and the administrator's lists of
-//! subscriptions, schedules, replays, rebuilds, dead letters, breakers, overload and unroutable
+//! subscriptions, schedules, replays, rebuilds, dead letters, incidents, breakers, overload and unroutable
 //! messages. Lists that differ between replicas come from every replica. The answer names the
 //! services that did not answer.
 
@@ -23,8 +23,9 @@ use wingbeat::http::session::{Session, SessionState};
 use wingbeat::http::{Admin, Path, Problem, Query, ok};
 use wingbeat::run::Host;
 use wingbeat::run::ops::{
-    Breaker, Items, LetterPage, LetterQuery, Rebuild, Replay, Replicated, Resource, Schedule,
-    Subscription, Timeline, Unroutable, in_order, joined, story as in_process,
+    Action, Breaker, Incident, Items, LetterPage, LetterQuery, Rebuild, Redrive, Replay,
+    Replicated, Resource, Schedule, Subscription, Timeline, Unroutable, in_order, joined,
+    story as in_process,
 };
 
 use super::admin;
@@ -117,6 +118,12 @@ pub fn routes(proxy: Arc<Proxy>, host: Arc<Host>) -> Router {
         .route("/api/v1/admin/dead-letters/{id}", get(found))
         .route("/api/v1/admin/dead-letters/{id}/retry", post(found))
         .route("/api/v1/admin/dead-letters/{id}/discard", post(found))
+        .route("/api/v1/admin/incidents", get(replicas::<Incident>))
+        .route("/api/v1/admin/incidents/{service}/{group}", get(found))
+        .route("/api/v1/admin/redrives", get(replicas::<Redrive>))
+        .route("/api/v1/admin/redrives/{service}", post(found))
+        .route("/api/v1/admin/redrives/{service}/{id}/stop", post(found))
+        .route("/api/v1/admin/actions", get(replicas::<Action>))
         .route("/api/v1/admin/breakers", get(replicas::<Breaker>))
         .route("/api/v1/admin/unroutable", get(replicas::<Unroutable>))
         .route("/api/v1/admin/subscriptions", get(replicas::<Subscription>))
@@ -366,7 +373,8 @@ async fn found(
     State(system): State<System>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (path, method) = (request.uri().path(), request.method());
+    let (uri, method) = (request.uri(), request.method());
+    let path = uri.path_and_query().map_or(uri.path(), |it| it.as_str());
     let mut away = Vec::new();
     if !system.here.is_empty() {
         let (status, body) = system.here.ask(&admin, method.clone(), path).await?;
