@@ -6,6 +6,8 @@
 //! - `path`: `POST /orders` until paid, over HTTP and the socket of the payment provider, with the
 //!   services orders, inventory and payments.
 //! - `shop`: the same in the whole shop.
+//! - `letters`: many dead letters: the first page, a poisoned group, and a redrive at 500 a second
+//!   while other messages go on.
 //! - `history`: start, audit, lists, memory and disk of a shop with a long history.
 //! - `rebuild`: a projection that is built over a long history while orders go on.
 //!
@@ -19,6 +21,7 @@
 
 mod handler;
 mod history;
+mod letters;
 mod orders;
 mod rebuild;
 
@@ -40,6 +43,9 @@ struct Cli {
     /// The orders of `history`
     #[arg(long, default_value_t = 1_000_000)]
     orders: usize,
+    /// The dead letters of `letters`
+    #[arg(long, default_value_t = 100_000)]
+    letters: u32,
     /// The data directory of `history` and `rebuild`; without one, it is removed afterwards
     #[arg(long, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
@@ -63,6 +69,7 @@ enum Benchmark {
     Shop,
     History,
     Rebuild,
+    Letters,
 }
 
 #[tokio::main]
@@ -79,6 +86,10 @@ async fn main() {
         let temporary = tempfile::tempdir().expect("a directory");
         let data = cli.data.as_deref().unwrap_or(temporary.path());
         rebuild::run(cli.events, cli.rate, data).await;
+        return;
+    }
+    if benchmark == Benchmark::Letters {
+        letters::run(cli.letters).await;
         return;
     }
     let wanted = |this| benchmark == Benchmark::All || benchmark == this;

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::api::operator_routes;
 use super::guard::Operator;
+use super::incidents::{Action, Incident, Redrive};
 use super::letters::{LetterPage, LetterQuery};
 use super::lists::{Breaker, Items, Replicated, Subscription, Unroutable, joined};
 use super::overload::Resource;
@@ -188,6 +189,12 @@ impl FanOut {
             .route("/dead-letters/{id}", get(found))
             .route("/dead-letters/{id}/retry", post(found))
             .route("/dead-letters/{id}/discard", post(found))
+            .route("/incidents", get(replicas::<Incident>))
+            .route("/incidents/{service}/{group}", get(found))
+            .route("/redrives", get(replicas::<Redrive>))
+            .route("/redrives/{service}", post(found))
+            .route("/redrives/{service}/{id}/stop", post(found))
+            .route("/actions", get(replicas::<Action>))
             .route("/breakers", get(replicas::<Breaker>))
             .route("/unroutable", get(replicas::<Unroutable>))
             .route("/subscriptions", get(replicas::<Subscription>))
