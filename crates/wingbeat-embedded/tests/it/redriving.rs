@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::app::{Decision, RedriveState, Selection};
 use wingbeat::ports::Transport as _;
 use wingbeat::{
-    App, Entity, Error, Event, JsonSchema, Name, Result, Runtime as _, Service, Table,
-    TokioRuntime, schemars,
+    App, Entity, Error, Event, JsonSchema, Name, Runtime as _, Service, Table, TokioRuntime,
+    schemars,
 };
 use wingbeat_embedded::{Config, Embedded};
 
