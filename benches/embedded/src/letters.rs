@@ -37,90 +37,123 @@ struct OrderPlaced {
 /// The latencies of messages beside the redrive, by the order's number.
 type Beside = Arc<Mutex<Vec<(u32, Instant)>>>;
 
-/// Runs the benchmark with this number of dead letters.
-pub(crate) async fn run(letters: u32) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (mended, beside) = (Arc::new(AtomicBool::new(false)), Beside::default());
-    let (is_mended, handled) = (Arc::clone(&mended), Arc::clone(&beside));
-    let handle = move |event: OrderPlaced| {
-        let done = fails(&event, is_mended.load(Ordering::Relaxed));
-        if done.is_ok() && event.fault.is_none() {
-            let mut handled = handled.lock().expect("not poisoned");
-            handled.push((event.order, Instant::now()));
-        }
-        std::future::ready(done)
-    };
-    let runtime = TokioRuntime::new();
-    let embedded = Embedded::open(&Config::new(directory.path())).expect("it opens");
-    let ports = Ports {
-        cache: EmbeddedCache::open(directory.path(), runtime.clone()).expect("it opens"),
-        runtime: runtime.clone(),
-        store: embedded.clone(),
-        transport: embedded.clone(),
-        http: HyperClient::new(),
-    };
-    let app = App::new().service(Service::new("orders").on(handle));
-    let running = app.allow_unknown_owners().start(ports).await;
-    let running = running.expect("it starts");
-    let publish = async |orders: Vec<OrderPlaced>| {
-        let envelopes = orders.iter();
-        let envelopes = envelopes.map(|it| wingbeat::ports::published_by("shop", it, &*runtime));
-        let sent = embedded.publish(envelopes.collect()).await;
-        assert!(sent.iter().all(std::result::Result::is_ok), "{sent:?}");
-    };
+/// A service with a store of its own.
+struct Orders {
+    _directory: tempfile::TempDir,
+    embedded: Arc<Embedded>,
+    runtime: Arc<TokioRuntime>,
+    running: Running,
+    mended: Arc<AtomicBool>,
+    beside: Beside,
+}
 
-    let begun = Instant::now();
-    for first in (0..letters).step_by(500) {
-        let order = |order: u32| OrderPlaced {
-            order,
-            fault: Some(order as usize % CODES.len()),
-            note: "n".repeat(400),
+impl Orders {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mended, beside) = (Arc::new(AtomicBool::new(false)), Beside::default());
+        let (is_mended, handled) = (Arc::clone(&mended), Arc::clone(&beside));
+        let handle = move |event: OrderPlaced| {
+            let done = fails(&event, is_mended.load(Ordering::Relaxed));
+            if done.is_ok() && event.fault.is_none() {
+                let mut handled = handled.lock().expect("not poisoned");
+                handled.push((event.order, Instant::now()));
+            }
+            std::future::ready(done)
         };
-        publish((first..letters.min(first + 500)).map(order).collect()).await;
+        let runtime = TokioRuntime::new();
+        let embedded = Embedded::open(&Config::new(directory.path())).expect("it opens");
+        let ports = Ports {
+            cache: EmbeddedCache::open(directory.path(), runtime.clone()).expect("it opens"),
+            runtime: runtime.clone(),
+            store: embedded.clone(),
+            transport: embedded.clone(),
+            http: HyperClient::new(),
+        };
+        let app = App::new().service(Service::new("orders").on(handle));
+        let running = app.allow_unknown_owners().start(ports).await;
+        Self {
+            _directory: directory,
+            embedded,
+            runtime,
+            running: running.expect("it starts"),
+            mended,
+            beside,
+        }
     }
-    let sorted = |groups: &[Incident]| sum(groups) == u64::from(letters);
-    let groups = until(&running, sorted).await;
-    println!(
-        "{letters} dead letters of {} causes: made and sorted in {:.1} s",
-        groups.len(),
-        begun.elapsed().as_secs_f64()
-    );
-    first_page(&running, &groups).await;
 
-    let group = |code: &str| groups.iter().find(|it| it.reason == code).expect("a group");
-    let poisoned = redrive(&running, group(CODES[0])).await;
-    println!(
-        "poisoned group of {}: {:?} after {} delivered",
-        group(CODES[0]).count,
-        poisoned.state,
-        poisoned.sent
-    );
+    async fn publish(&self, orders: &[OrderPlaced]) {
+        let published = |it| wingbeat::ports::published_by("shop", it, &*self.runtime);
+        let envelopes = orders.iter().map(published).collect();
+        let sent = self.embedded.publish(envelopes).await;
+        assert!(sent.iter().all(std::result::Result::is_ok), "{sent:?}");
+    }
 
-    mended.store(true, Ordering::Relaxed);
-    let stop = AtomicBool::new(false);
-    let others = async {
+    /// Makes dead letters of all causes, and waits until they are sorted.
+    async fn fail(&self, letters: u32) -> Vec<Incident> {
+        let begun = Instant::now();
+        for first in (0..letters).step_by(500) {
+            let order = |order: u32| OrderPlaced {
+                order,
+                fault: Some(order as usize % CODES.len()),
+                note: "n".repeat(400),
+            };
+            let orders: Vec<_> = (first..letters.min(first + 500)).map(order).collect();
+            self.publish(&orders).await;
+        }
+        let sorted = |groups: &[Incident]| sum(groups) == u64::from(letters);
+        let groups = until(&self.running, sorted).await;
+        println!(
+            "{letters} dead letters of {} causes: made and sorted in {:.1} s",
+            groups.len(),
+            begun.elapsed().as_secs_f64()
+        );
+        groups
+    }
+
+    /// Publishes messages that can be handled until `stop` is set. Returns when each was sent.
+    async fn go_on(&self, first: u32, stop: &AtomicBool) -> Vec<(u32, Instant)> {
         let mut sent = Vec::new();
-        for order in letters.. {
+        for order in first.. {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
             sent.push((order, Instant::now()));
-            publish(vec![OrderPlaced {
+            let placed = OrderPlaced {
                 order,
                 fault: None,
                 note: String::new(),
-            }])
-            .await;
+            };
+            self.publish(&[placed]).await;
             tokio::time::sleep(BESIDE).await;
         }
         sent
-    };
+    }
+}
+
+/// Runs the benchmark with this number of dead letters.
+pub(crate) async fn run(letters: u32) {
+    let orders = Orders::start().await;
+    let groups = orders.fail(letters).await;
+    let running = &orders.running;
+    first_page(running, &groups).await;
+
+    let group = |code: &str| groups.iter().find(|it| it.reason == code);
+    let poisoned = group(CODES[0]).expect("a group");
+    let ended = redrive(running, poisoned).await;
+    println!(
+        "poisoned group of {}: {:?} after {} delivered",
+        poisoned.count, ended.state, ended.sent
+    );
+
+    orders.mended.store(true, Ordering::Relaxed);
+    let mended = group(CODES[1]).expect("a group");
+    let stop = AtomicBool::new(false);
     let mending = async {
-        let done = redrive(&running, group(CODES[1])).await;
+        let done = redrive(running, mended).await;
         stop.store(true, Ordering::Relaxed);
         done
     };
-    let (sent, done) = tokio::join!(others, mending);
+    let (sent, done) = tokio::join!(orders.go_on(letters, &stop), mending);
     let took = done
         .ended
         .expect("it ended")
@@ -128,12 +161,12 @@ pub(crate) async fn run(letters: u32) {
         .as_secs_f64();
     println!(
         "mended group of {}: {:?}, {} delivered in {took:.1} s: {:.0}/s of at most {RATE}",
-        group(CODES[1]).count,
+        mended.count,
         done.state,
         done.sent,
         done.sent as f64 / took,
     );
-    latencies(&sent, &beside);
+    latencies(&sent, &orders.beside);
     running.drain().await;
 }
 

@@ -737,7 +737,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///
     /// use wingbeat::Service;
     ///
-    /// let service = Service::new("mails").dead_letters_expire_after(Duration::from_secs(7 * 86_400));
+    /// let week = Duration::from_secs(7 * 86_400);
+    /// let service = Service::new("mails").dead_letters_expire_after(week);
     /// # drop(service);
     /// ```
     #[must_use]

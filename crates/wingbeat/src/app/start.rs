@@ -21,7 +21,6 @@ use crate::call::{Executor, Target};
 use crate::commit::Committer;
 use crate::dispatch::{Controlled, Dispatcher, Pauses, Stats, Subscription, Switch};
 use crate::due::{DueQueue, DueRunner};
-use crate::failed::BrokerDeadLetters;
 use crate::limit::Flow;
 use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
@@ -166,29 +165,16 @@ impl Starting {
             incomplete: Incomplete::default(),
             projections: Projected(wiring.projections.iter().map(|it| it.projected()).collect()),
         });
-        self.dead_letters(&context, &wiring);
+        let around = (&self.control, &self.ports.transport);
+        failing::start(
+            &context,
+            &wiring,
+            around,
+            (&mut self.due, &mut self.running),
+        );
         let rows = (wiring.tables, wiring.projections);
         derived::start(&context, rows, &self.control, &mut self.running).await;
         self.replays(&context, wiring.histories);
-        // Without queues the broker has nothing to dead-letter.
-        if !wiring.subscriptions.is_empty() {
-            let broker_dead_letters = BrokerDeadLetters::new(
-                Arc::clone(&context),
-                Arc::clone(&self.ports.transport),
-                wiring.subscriptions.iter().map(|it| it.queue).collect(),
-                self.control.clone(),
-            );
-            let owners = partitions::owners(&wiring.subscriptions);
-            let broker_dead_letters = broker_dead_letters.with_partitions(owners);
-            #[cfg(feature = "personal")]
-            let broker_dead_letters = broker_dead_letters.with_personal({
-                let personal = wiring.subscriptions.iter().filter(|it| it.policy.personal);
-                personal.map(|it| it.queue).collect()
-            });
-            self.ports
-                .runtime
-                .spawn(Box::pin(broker_dead_letters.run()));
-        }
         let (subscriptions, targets) = (wiring.subscriptions, wiring.targets);
         let flows = Flows::start(&context, &self.control, &subscriptions, &targets);
         let (flows, limiting) = flows.await;
@@ -312,15 +298,6 @@ impl Starting {
         self.running.replays.insert(context.name, replays);
     }
 
-    /// Starts what looks after failed deliveries.
-    fn dead_letters(&mut self, context: &Arc<ServiceContext>, wiring: &Wiring) {
-        let (redrives, types) = failing::start(context, wiring, &self.control);
-        self.running.schemas.insert(context.name, types);
-        let redrives = (context.name, redrives);
-        self.due.redrives.extend([redrives.clone()]);
-        self.running.redrives.extend([redrives]);
-    }
-
     /// Starts the subscriptions of a service, except those that an operator has paused.
     async fn subscriptions(
         &mut self,
@@ -339,8 +316,7 @@ impl Starting {
         let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
         let tripped = Arc::<Notify>::default();
-        let subscriptions = all.iter().map(|(it, _)| &**it);
-        let switches = failing::switches(subscriptions, &self.ports.runtime, &tripped);
+        let switches = failing::switches(&all, &self.ports.runtime, &tripped);
         let controls = all.iter().map(|(it, control)| Controlled {
             queue: it.queue,
             owner: it.owner(),
@@ -350,8 +326,7 @@ impl Starting {
         let me = self.ports.runtime.id();
         let (gate, shares) = (Gate::new(&begins), Shares::new(me, routers.clone()));
         let (service, controls) = (Arc::clone(context), controls.collect());
-        let pauses = Pauses::new(service, controls, (gate, shares), me, tripped);
-        let pauses = Arc::new(pauses);
+        let pauses = Arc::new(Pauses::new(service, controls, (gate, shares), me, tripped));
         if let Err(why) = pauses.read().await {
             tracing::warn!(service = %context.name, code = why.code(), "cannot read which subscriptions are paused, they start when the store answers: {why}");
         }
@@ -363,10 +338,17 @@ impl Starting {
             let mut routers = routers.iter().map(|(router, _)| router);
             let router = routers.find(|it| it.queue() == subscription.queue).cloned();
             // A router handles nothing: its partitions count.
-            let switch = switches.get(&subscription.owner()).cloned();
-            let switch = switch.filter(|_| router.is_none());
+            let switch = switches
+                .get(&subscription.owner())
+                .filter(|_| router.is_none());
             if let Some(flow) = flows.get(subscription.owner().as_str()) {
-                self.subscription(context, (subscription, switch), control, router, flow);
+                self.subscription(
+                    context,
+                    (subscription, switch.cloned()),
+                    control,
+                    router,
+                    flow,
+                );
             }
         }
         let following = Arc::clone(&pauses).follow(self.control.clone());

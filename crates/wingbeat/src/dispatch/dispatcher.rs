@@ -126,12 +126,7 @@ impl Dispatcher {
             if control == Control::Draining && running.is_empty() && lanes.in_flight.is_empty() {
                 return;
             }
-            let probes = self.switch.as_ref().is_some_and(|it| it.is_half_open());
-            if intake.probes && !probes && lanes.in_flight.is_empty() {
-                // The next consumer takes as many deliveries as before.
-                self.close(&mut intake);
-            }
-            intake.probes = probes || (intake.probes && intake.is_open());
+            self.probe(&lanes, &mut intake);
             lanes.release_marks();
             let gathers = self.start_all(&mut lanes, &mut next, &mut running, &finished, !runs);
             lanes.in_flight.publish(&self.stats);
@@ -185,6 +180,16 @@ impl Dispatcher {
             Arc::clone(&self.stats),
             self.subscription.prefetch(self.flow.limits().rate),
         )
+    }
+
+    /// Lets the consumer take one delivery at a time while the kill switch probes.
+    fn probe(&self, lanes: &Lanes, intake: &mut Intake) {
+        let probes = self.switch.as_ref().is_some_and(|it| it.is_half_open());
+        if intake.probes && !probes && lanes.in_flight.is_empty() {
+            // The next consumer takes as many deliveries as before.
+            self.close(intake);
+        }
+        intake.probes = probes || (intake.probes && intake.is_open());
     }
 
     /// Closes the consumer. Returns whether there was one.

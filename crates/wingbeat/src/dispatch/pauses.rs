@@ -240,9 +240,10 @@ impl Pauses {
             tokio::select! {
                 biased;
                 _ = control.changed() => return self.shares.leave(&self.service).await,
-                () = self.tripped.notified() => self.report().await,
-                () = runtime.sleep(READ_EVERY + runtime.jitter(READ_EVERY / 8)) => self.report().await,
+                () = self.tripped.notified() => {}
+                () = runtime.sleep(READ_EVERY + runtime.jitter(READ_EVERY / 8)) => {}
             }
+            self.report().await;
             if let Err(why) = self.read().await {
                 tracing::debug!(service = %self.service.name, code = why.code(), "cannot read which subscriptions are paused: {why}");
             }
