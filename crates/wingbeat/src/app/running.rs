@@ -229,7 +229,7 @@ impl Running {
     /// The service's store keeps the limits until they are changed again, so a restart or another
     /// release does not end them. They take effect here at once, and within about a second in other
     /// processes; runs that have begun go on. A process never handles more messages than it may
-    /// prefetch ([`Policy::prefetch`](crate::policy::Policy::prefetch)).
+    /// prefetch.
     ///
     /// # Errors
     ///
