@@ -46,6 +46,7 @@ pub fn operator(host: Arc<Host>) -> Router {
         .merge(saga_routes())
         .merge(contract_routes())
         .merge(projection_routes())
+        .merge(edit_routes())
         .with_state(host)
         .into_router()
 }
@@ -145,19 +146,23 @@ fn dead_letter_routes() -> Routes<Arc<Host>> {
                 .answers::<Settled>(202)
                 .problem(404, "not_found", missing),
         )
-        .route(
-            "/dead-letters/{id}/edit",
-            plain::post(edit)
-                .summary("Replaces the body of a dead letter's message")
-                .answers::<Settled>(202)
-                .problem(404, "not_found", missing)
-                .problem(409, "not_editable", "The body cannot be replaced.")
-                .problem(
-                    422,
-                    "misfit",
-                    "The body does not fit the schema of its message.",
-                ),
-        )
+}
+
+/// The route that replaces the body of a dead letter's message, in the process of its service.
+fn edit_routes() -> Routes<Arc<Host>> {
+    Routes::new().route(
+        "/dead-letters/{id}/edit",
+        plain::post(edit)
+            .summary("Replaces the body of a dead letter's message")
+            .answers::<Settled>(202)
+            .problem(404, "not_found", missing)
+            .problem(409, "not_editable", "The body cannot be replaced.")
+            .problem(
+                422,
+                "misfit",
+                "The body does not fit the schema of its message.",
+            ),
+    )
 }
 
 async fn timeline(
