@@ -251,7 +251,7 @@ fn a_backlog_of_calls_that_fail_at_first_is_worked_off() {
         });
         scene.carrier.refuses_twice.store(true, Ordering::SeqCst);
         scene.pack(0..300);
-        scene.pass(40);
+        scene.pass(60);
         let accepted = scene.carrier.accepted.load(Ordering::SeqCst);
         // The control: a breaker that opens at a smaller share makes the backlog wait.
         assert_eq!(accepted == 300, in_time, "{accepted}");
