@@ -155,7 +155,7 @@ fn edit_routes() -> Routes<Arc<Host>> {
         plain::post(edit)
             .summary("Replaces the body of a dead letter's message")
             .answers::<Settled>(202)
-            .problem(404, "not_found", missing)
+            .problem(404, "not_found", "There is no such dead letter.")
             .problem(409, "not_editable", "The body cannot be replaced.")
             .problem(
                 422,

@@ -1,7 +1,6 @@
 //! The figures of groups.
 
 use std::collections::BTreeSet;
-
 use std::time::Duration;
 
 use wingbeat::app::Decision;
