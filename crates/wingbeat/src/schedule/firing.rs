@@ -24,12 +24,15 @@ const BACKOFF: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
+/// A schedule, and the version of its record. The next run can begin before the last has returned.
+type Run = (Name, &'static str, u64);
+
 /// The runs that this process makes now. The lease of a record ends before a long run does.
 #[derive(Clone, Default)]
-pub(crate) struct Ongoing(Arc<Mutex<BTreeSet<(Name, &'static str)>>>);
+pub(crate) struct Ongoing(Arc<Mutex<BTreeSet<Run>>>);
 
 impl Ongoing {
-    fn begin(&self, run: (Name, &'static str)) -> Option<Turn> {
+    fn begin(&self, run: Run) -> Option<Turn> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(run).then(|| Turn {
             all: self.clone(),
@@ -41,7 +44,7 @@ impl Ongoing {
 /// Ends a run when it is dropped.
 struct Turn {
     all: Ongoing,
-    run: (Name, &'static str),
+    run: Run,
 }
 
 impl Drop for Turn {
@@ -64,7 +67,8 @@ pub(crate) struct Firing {
 impl Firing {
     /// Makes the run of a claimed record, unless this process makes it already.
     pub(crate) async fn fire(self, record: DueRecord) {
-        let Some(_turn) = self.ongoing.begin((self.service.name, self.name)) else {
+        let run = (self.service.name, self.name, record.record.version);
+        let Some(_turn) = self.ongoing.begin(run) else {
             return;
         };
         let made = unit::within_lease(&self.service, || self.attempt(&record));

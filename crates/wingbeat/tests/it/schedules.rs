@@ -145,9 +145,9 @@ fn with(missed: Missed) -> impl Fn() -> App {
 }
 
 /// Runs for two minutes, is down for ten, and runs for two again.
-fn with_downtime(missed: Missed) -> Vec<u64> {
+fn with_downtime(seed: u64, missed: Missed) -> Vec<u64> {
     let app = with(missed);
-    let mut clock = TestApp::start(1, app());
+    let mut clock = TestApp::start(seed, app());
     clock.pass(2 * MINUTE + SECOND);
     clock.crash(App::new().service(Service::new("other")));
     clock.pass(10 * MINUTE);
@@ -158,12 +158,16 @@ fn with_downtime(missed: Missed) -> Vec<u64> {
 
 #[test]
 fn missed_runs_follow_the_policy() {
-    // Runs at 0 and 1 minutes; the times from 2 to 11 minutes are missed.
-    let minutes =
-        |missed| -> Vec<u64> { with_downtime(missed).iter().map(|tick| tick / 60).collect() };
-    assert_eq!(minutes(Missed::Skip), [0, 1, 12, 13]);
-    assert_eq!(minutes(Missed::Once), [0, 1, 2, 12, 13]);
-    assert_eq!(minutes(Missed::All), (0..=13).collect::<Vec<_>>());
+    for seed in 1..=20 {
+        // Runs at 0 and 1 minutes; the times from 2 to 11 minutes are missed.
+        let minutes = |missed| -> Vec<u64> {
+            let ticks = with_downtime(seed, missed);
+            ticks.iter().map(|tick| tick / 60).collect()
+        };
+        assert_eq!(minutes(Missed::Skip), [0, 1, 12, 13]);
+        assert_eq!(minutes(Missed::Once), [0, 1, 2, 12, 13]);
+        assert_eq!(minutes(Missed::All), (0..=13).collect::<Vec<_>>());
+    }
 }
 
 /// Fails on the first two attempts at each planned time.

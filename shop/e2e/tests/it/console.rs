@@ -142,12 +142,13 @@ async fn the_admin_pauses_a_subscription_and_retries_a_dead_letter() {
     assert!(body.contains("<b>lost</b>"), "markup is text: {body}");
     browser.click("[data-retry]").await;
     browser.see("[data-done]:not(:empty)").await;
-    // The message is refused again, so there is a new dead letter.
+    // The message is refused again, and its dead letter comes back.
     browser.see(".letter").await;
     browser.click(".letter-name").await;
     browser.click("a.danger").await;
     browser.see(".confirm [data-discard]").await;
     browser.shot("console-discard").await;
+    browser.fill(".confirm [name=why]", "There are no such units.").await;
     browser.click("[data-discard]").await;
     browser.see("#list .empty").await;
     assert_eq!(browser.errors().await, Vec::<String>::new());
