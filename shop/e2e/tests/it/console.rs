@@ -148,7 +148,9 @@ async fn the_admin_pauses_a_subscription_and_retries_a_dead_letter() {
     browser.click("a.danger").await;
     browser.see(".confirm [data-discard]").await;
     browser.shot("console-discard").await;
-    browser.fill(".confirm [name=why]", "There are no such units.").await;
+    browser
+        .fill(".confirm [name=why]", "There are no such units.")
+        .await;
     browser.click("[data-discard]").await;
     browser.see("#list .empty").await;
     assert_eq!(browser.errors().await, Vec::<String>::new());
