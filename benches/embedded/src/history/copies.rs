@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use wingbeat_core::unit::{Append, Journal, Outcome, Row, RowWrite, Write};
@@ -9,35 +10,41 @@ use wingbeat_core::{Key, Name, RuntimeExt as _, Store as _, Timestamp, Unit, Uni
 use wingbeat_embedded::Embedded;
 
 /// The distance in time between two copies.
-const APART_MILLIS: u64 = 60_000;
+const APART_MILLIS: u64 = 120_000;
 /// Units per commit.
 const BATCH: usize = 512;
 /// The view whose keys contain a version instead of an id, and whose rows add up.
 const LEDGER: &str = "ledger";
+/// The view whose rows are encrypted.
+const MAILBOX: &str = "mailbox";
 /// The length of an id as text.
 const TEXT: usize = 36;
+/// What a welcome code begins with, and the number of letters after the dash.
+const WELCOME: &str = "WELCOME";
+const LETTERS: usize = 8;
+/// The letters of codes.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// Replaces the ids that were made while units were recorded.
 #[derive(Clone, Copy)]
 pub(super) struct Renaming {
-    /// The time of the first and of the last id, in milliseconds.
+    /// The time before the first and after the last id, in milliseconds.
     window: (u64, u64),
 }
 
 impl Renaming {
     /// Returns the id in a copy: an earlier one. Other ids stay.
     pub(super) fn id(self, id: [u8; 16], copy: usize) -> [u8; 16] {
-        let number = u128::from_be_bytes(id);
-        let millis = (number >> 80) as u64;
-        let is_ours = id[6] >> 4 == 7 && (self.window.0..=self.window.1).contains(&millis);
+        let (number, at) = (u128::from_be_bytes(id), millis(id));
+        let is_ours = id[6] >> 4 == 7 && (self.window.0..=self.window.1).contains(&at);
         if !is_ours {
             return id;
         }
-        let millis = millis.saturating_sub(APART_MILLIS * copy as u64);
+        let millis = at.saturating_sub(APART_MILLIS * copy as u64);
         (u128::from(millis) << 80 | number & ((1 << 80) - 1)).to_be_bytes()
     }
 
-    /// Replaces the ids in a text.
+    /// Replaces the ids and the welcome codes in a text.
     pub(super) fn text(self, text: &str, copy: usize) -> String {
         let mut renamed = String::with_capacity(text.len());
         let mut rest = text;
@@ -45,16 +52,18 @@ impl Renaming {
             let id = dash
                 .checked_sub(8)
                 .and_then(|from| rest.get(from..from + TEXT));
-            match id.and_then(parse) {
-                Some(id) => {
-                    renamed.push_str(&rest[..dash - 8]);
-                    renamed.push_str(&format(self.id(id, copy)));
-                    rest = &rest[dash - 8 + TEXT..];
-                }
-                None => {
-                    renamed.push_str(&rest[..=dash]);
-                    rest = &rest[dash + 1..];
-                }
+            let letters = rest.get(dash + 1..dash + 1 + LETTERS);
+            if let Some(id) = id.and_then(parse) {
+                renamed.push_str(&rest[..dash - 8]);
+                renamed.push_str(&format(self.id(id, copy)));
+                rest = &rest[dash - 8 + TEXT..];
+            } else if let (true, Some(letters)) = (rest[..dash].ends_with(WELCOME), letters) {
+                renamed.push_str(&rest[..=dash]);
+                renamed.push_str(&code(letters, copy));
+                rest = &rest[dash + 1 + LETTERS..];
+            } else {
+                renamed.push_str(&rest[..=dash]);
+                rest = &rest[dash + 1..];
             }
         }
         renamed.push_str(rest);
@@ -101,6 +110,15 @@ fn format(id: [u8; 16]) -> String {
     format!("{a}-{b}-{c}-{}-{}", &digits[16..20], &digits[20..])
 }
 
+/// Returns the letters of a welcome code in a copy: the number of the copy changes the last ones.
+fn code(letters: &str, copy: usize) -> String {
+    let letters = letters.bytes().enumerate().map(|(at, letter)| {
+        let digit = ALPHABET.iter().position(|it| *it == letter).unwrap_or(0);
+        char::from(ALPHABET[digit ^ (copy >> (5 * (LETTERS - 1 - at))) & 31])
+    });
+    letters.collect()
+}
+
 /// The final effects of the recorded units, without those on records that are not of an order or a
 /// user.
 pub(super) struct Template {
@@ -119,12 +137,10 @@ struct Effects {
 }
 
 impl Template {
-    pub(super) fn of(units: &[Unit], journal: bool) -> Self {
-        let millis = |unit: &Unit| (unit.id.0.as_u128() >> 80) as u64;
-        let first = units.iter().map(millis).min().expect("there are units");
-        let last = units.iter().map(millis).max().expect("there are units");
+    /// Makes a template of the units that were recorded since the moment of an id.
+    pub(super) fn of(units: &[Unit], since: [u8; 16], journal: bool) -> Self {
         let renaming = Renaming {
-            window: (first, last + 1_000),
+            window: (millis(since), millis(new_id())),
         };
         let mut services = BTreeMap::<Name, Effects>::new();
         let mut journals = Vec::new();
@@ -177,13 +193,17 @@ impl Template {
             }
             for ((view, key), row) in &effects.rows {
                 let columns = row.columns.iter();
+                let mut row = Row {
+                    columns: columns.map(|(name, value)| (*name, text(value))).collect(),
+                    body: renaming.bytes(&row.body, copy).into(),
+                };
+                if view.as_str() == MAILBOX {
+                    row = earlier(row, copy);
+                }
                 unit.rows.push(RowWrite {
                     view: *view,
                     key: row_key(*view, &text(key), copy),
-                    row: Some(Row {
-                        columns: columns.map(|(name, value)| (*name, text(value))).collect(),
-                        body: renaming.bytes(&row.body, copy).into(),
-                    }),
+                    row: Some(row),
                 });
             }
             unit.counts = effects
@@ -290,6 +310,22 @@ fn renamed(journal: &Unit, renaming: Renaming, copy: usize) -> Unit {
     unit
 }
 
+/// Returns the row of a mail that was sent earlier. What it says is encrypted for the user of the
+/// template, so nobody can read it; the first pages of the list show the newest mails.
+fn earlier(mut row: Row, copy: usize) -> Row {
+    let mut mail: Value = serde_json::from_slice(&row.body).expect("JSON");
+    let at: Timestamp = serde_json::from_value(mail["at"].take()).expect("a time");
+    let at = at - Duration::from_millis(APART_MILLIS * copy as u64);
+    mail["at"] = at.to_string().into();
+    for (name, value) in &mut row.columns {
+        if name.as_str() == "at" {
+            *value = at.to_string();
+        }
+    }
+    row.body = mail.to_string().into();
+    row
+}
+
 /// Keys of the ledger contain a version, which no other copy may have.
 fn row_key(view: Name, key: &str, copy: usize) -> String {
     match key.rsplit_once('/') {
@@ -301,7 +337,12 @@ fn row_key(view: Name, key: &str, copy: usize) -> String {
     }
 }
 
-fn new_id() -> [u8; 16] {
+/// Returns the time in an id, in milliseconds.
+fn millis(id: [u8; 16]) -> u64 {
+    (u128::from_be_bytes(id) >> 80) as u64
+}
+
+pub(super) fn new_id() -> [u8; 16] {
     let runtime: wingbeat::SharedRuntime = wingbeat::TokioRuntime::new();
     runtime.id().into_bytes()
 }

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use shop_client::Shop;
 use shop_client::http::Call;
+use shop_client::{Order, Shop};
 
-use super::settings;
+use super::{LIMIT, settings};
 use crate::{peak_mb, resident_mb};
+
+/// The orders in the list of the user who asks for it.
+const ORDERS: usize = 20;
 
 pub(super) async fn run(directory: &Path, orders: usize) {
     for file in ["wingbeat.db", "wingbeat.db-wal", "provider.db"] {
@@ -27,9 +30,20 @@ pub(super) async fn run(directory: &Path, orders: usize) {
     let password = shop_client::audit::admin_password(directory).expect("a password");
     let admin = client.admin(&password).await.expect("the admin signs in");
     let shopper = client.shoppers(1).await.expect("a shopper").remove(0);
+    let mut newest = String::new();
+    let skus = client.products().await.expect("products");
+    for product in skus.iter().filter(|it| it.available > 0).take(ORDERS) {
+        let order = Order::of([(product.sku.clone(), 1)]);
+        let placed = shopper.place(&order, LIMIT).await.expect("it is accepted");
+        let ended = shopper.wait_ended(&placed.order_id, LIMIT).await;
+        assert_eq!(ended.expect("it ends").status, "completed");
+        newest = placed.order_id;
+    }
     for path in [
         "/api/v1/products",
         "/api/v1/orders",
+        &format!("/api/v1/orders/{newest}"),
+        &format!("/api/v1/orders/{newest}/timeline"),
         "/api/v1/promotions",
         "/api/v1/flash-sales",
         "/api/v1/admin/subscriptions",

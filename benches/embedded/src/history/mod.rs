@@ -68,6 +68,7 @@ async fn record(directory: &Path, journal: bool) -> Template {
     let open = open_on(Shop::default(), settings(directory), roles::whole(), ports);
     let open = open.await.expect("it starts");
     let client = shop_client::Shop::at(&format!("http://{}", open.address)).expect("a URL");
+    let since = copies::new_id();
     recorder.start();
     let shoppers = client.shoppers(USERS).await.expect("shoppers");
     let products = client.products().await.expect("products");
@@ -98,9 +99,10 @@ async fn record(directory: &Path, journal: bool) -> Template {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    let units = recorder.stop();
+    // What was committed is recorded once the commit has answered.
     open.close().await;
-    Template::of(&units, journal)
+    let units = recorder.stop();
+    Template::of(&units, since, journal)
 }
 
 /// Commits the copies.
