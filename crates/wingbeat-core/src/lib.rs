@@ -84,7 +84,7 @@ pub mod sabotage;
 
 pub use bodies::Bodies;
 pub use cache::Cache;
-pub use collections::{HashMap, HashSet};
+pub use collections::{FixedHasher, HashMap, HashSet};
 pub use dialog::Dialog;
 pub use envelope::Envelope;
 pub use error::{Class, Error, Failure, Result, causes};

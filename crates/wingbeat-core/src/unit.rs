@@ -174,7 +174,10 @@ pub struct Write {
     /// The key of the record.
     pub key: Key,
     /// The new content, or `None` to remove the record. Each write raises the version by one, from
-    /// 0 for a record that never existed. Removing an absent record has no effect.
+    /// 0 for a record that never existed. A record that is put again gets a version above those
+    /// that it had before its removal, as long as an attempt may run that read them: for an hour
+    /// at least, or until the restart of a store that one process has open. Removing an absent
+    /// record has no effect.
     pub body: Option<Bytes>,
     /// The time from which [`claim_due`](crate::Store::claim_due) returns the record.
     pub due_at: Option<Timestamp>,

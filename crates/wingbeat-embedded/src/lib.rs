@@ -22,7 +22,7 @@
 //! - `names`, `id`, `columns`: how names, record ids and index columns are encoded.
 //! - `skeleton`, `packed`: how bodies are compressed, with dictionaries of their keys.
 //! - `queue`, `broker`: queues in memory, each a bounded window onto its rows.
-//! - `recent`, `leases`, `intake`, `stats`: state that readers and the writer share.
+//! - `recent`, `removed`, `leases`, `intake`, `stats`: state that readers and the writer share.
 //! - `guard`: limits the SQL of services to their own tables.
 //! - `writer`: the thread that commits. `workers`, `reads`, `views`: threads and queries that only
 //!   read.
@@ -65,6 +65,7 @@ mod private;
 mod queue;
 mod reads;
 mod recent;
+mod removed;
 mod replies;
 mod schema;
 mod skeleton;

@@ -96,6 +96,7 @@ impl Embedded {
             names,
             broker: Arc::new(broker),
             recent: Arc::new(Recent::new(config.recent_bytes)),
+            removed: Arc::default(),
             leases: Arc::default(),
             intake: Arc::new(Intake::new(config.path.clone(), config.min_free_bytes)),
             counters: Arc::new(Counters::default()),

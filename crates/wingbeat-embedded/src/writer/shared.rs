@@ -13,6 +13,7 @@ use crate::intake::Intake;
 use crate::leases::Leases;
 use crate::names::{NONE, Names, Space};
 use crate::recent::Recent;
+use crate::removed::Removed;
 use crate::stats::Counters;
 
 /// State in memory that the writer shares with readers and consumers.
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) names: Arc<Names>,
     pub(crate) broker: Arc<Broker>,
     pub(crate) recent: Arc<Recent>,
+    pub(crate) removed: Arc<Removed>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) counters: Arc<Counters>,

@@ -96,8 +96,7 @@ impl Side {
                 None => read.map(|read| read.version),
             };
             let after = match &written.body {
-                // After a removal, PostgreSQL continues the versions and the model starts again at
-                // 1. Within a batch, the difference can only make a unit stale that need not be.
+                // After a removal, both continue the versions, which are not followed here.
                 Some(_) if before == Some(0) => None,
                 Some(_) => before.map(|version| version + 1),
                 None => Some(0),

@@ -158,9 +158,11 @@ impl Staging {
                 kept: None,
                 used: false,
             });
-            // An absent record has version 0, and the next write version 1. The store counts in the
-            // same way.
+            // An absent record has version 0, and the next write version 1. If the record existed
+            // shortly before, only the store knows its next version.
+            let is_removed = entry.dirty > 0 && entry.body.is_none();
             entry.version = match &write.body {
+                Some(_) if is_removed => None,
                 Some(_) => entry.version.map(|version| version + 1),
                 None => Some(0),
             };

@@ -187,6 +187,45 @@ pub async fn versions_grow_by_one(fixture: Arc<dyn Fixture>) {
     }
 }
 
+/// A record that was removed and put again is not mistaken for the one before.
+pub async fn a_record_that_was_put_again_is_another(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let commit = async |write| {
+        let unit = Unit {
+            writes: vec![write],
+            ..bench.unit()
+        };
+        assert_eq!(bench.commit(unit).await, Outcome::Committed);
+    };
+    let removal = Write {
+        body: None,
+        ..put("a", "")
+    };
+    let mut seen = Vec::new();
+    for body in ["first", "second", "third"] {
+        commit(put("a", body)).await;
+        let version = bench.load("a").await.expect("the record exists").version;
+        for earlier in &seen {
+            let unit = Unit {
+                reads: vec![read("a", *earlier)],
+                writes: vec![put("a", "based on what was removed")],
+                ..bench.unit()
+            };
+            assert_eq!(bench.commit(unit).await, Outcome::Stale, "{body}");
+        }
+        seen.push(version);
+        commit(removal.clone()).await;
+    }
+    // The same within one batch.
+    let units = [put("a", "fourth"), removal, put("a", "fifth")].map(|write| Unit {
+        writes: vec![write],
+        ..bench.unit()
+    });
+    bench.commit_all(units.into()).await;
+    let last = bench.load("a").await.expect("the record exists").version;
+    assert!(!seen.contains(&last), "{last} is none of {seen:?}");
+}
+
 /// A unit reads the versions that earlier units of its batch write.
 pub async fn units_build_on_earlier_units_of_the_batch(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;

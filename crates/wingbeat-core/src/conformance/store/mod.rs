@@ -39,6 +39,7 @@ macro_rules! store_conformance {
                 a_decision_to_refuse_is_validated_like_a_write,
                 blind_writes_need_no_version,
                 versions_grow_by_one,
+                a_record_that_was_put_again_is_another,
                 units_build_on_earlier_units_of_the_batch,
                 a_unit_built_on_a_refused_unit_is_stale,
                 a_refused_write_is_not_mistaken_for_another_of_its_version,

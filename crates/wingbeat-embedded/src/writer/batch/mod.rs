@@ -243,9 +243,12 @@ impl<'a> Batch<'a> {
 
     fn write(&mut self, service: Name, write: &Write) -> rusqlite::Result<()> {
         let key = self.shared.key(service, &write.key);
-        let version = self.version(&key)? + 1;
         let Some(body) = &write.body else {
             return self.remove(key);
+        };
+        let version = match self.version(&key)? {
+            0 => self.shared.removed.last(&key) + 1,
+            version => version + 1,
         };
         let packed = self.pack(Kind::Record, key.table, body);
         let (due, expires) = (
@@ -279,6 +282,7 @@ impl<'a> Batch<'a> {
 
     /// Removes a record.
     pub(super) fn remove(&mut self, key: RecordKey) -> rusqlite::Result<()> {
+        self.shared.removed.note(&key, self.version(&key)?);
         self.connection
             .prepare_cached("DELETE FROM record WHERE tbl = ?1 AND id = ?2")?
             .execute(params![key.table, key.id])?;

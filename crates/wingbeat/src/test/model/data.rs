@@ -28,6 +28,8 @@ pub(super) struct Data {
     pub(super) due: BTreeSet<(Timestamp, Owned)>,
     expires: BTreeSet<(Timestamp, Owned)>,
     expiry: BTreeMap<Owned, Timestamp>,
+    /// The last versions of removed records.
+    removed: BTreeMap<Owned, u64>,
     pub(super) histories: BTreeMap<Owned, Vec<Recorded>>,
     pub(super) views: BTreeMap<(Name, Name), View>,
     inbox: BTreeMap<Delivered, Timestamp>,
@@ -183,10 +185,11 @@ impl Data {
     }
 
     fn write(&mut self, key: Owned, write: &Write) {
-        let version = self.remove(&key) + 1;
+        let version = self.remove(&key);
         let Some(body) = write.body.clone() else {
             return;
         };
+        let version = self.removed.remove(&key).unwrap_or(version) + 1;
         if let Some(at) = write.due_at {
             self.due.insert((at, key.clone()));
         }
@@ -205,7 +208,8 @@ impl Data {
         );
     }
 
-    /// Removes a record and its index entries. Returns its version; 0 if it was absent.
+    /// Removes a record and its index entries, and notes its version. Returns it; 0 if it was
+    /// absent.
     fn remove(&mut self, key: &Owned) -> u64 {
         if let Some(at) = self.expiry.remove(key) {
             self.expires.remove(&(at, key.clone()));
@@ -216,6 +220,7 @@ impl Data {
         if let Some(at) = record.due_at {
             self.due.remove(&(at, key.clone()));
         }
+        self.removed.insert(key.clone(), record.version);
         record.version
     }
 
