@@ -5,7 +5,8 @@
 //! - [`tidy`] checks the rules that neither the compiler nor clippy checks: dependencies between
 //!   packages and modules, lengths, forbidden words.
 //! - [`scaffold`] adds a service to the shop.
-//! - [`compare`] compares the speed of two revisions.
+//! - [`compare`] compares the speed of two revisions. [`upgrade`] replaces one by the other in a
+//!   running shop. [`revision`] builds them.
 //! - [`dashboards`] writes the dashboards for Grafana.
 //! - [`mutants`] measures which planted faults the simulation notices.
 
@@ -19,11 +20,13 @@ mod compare;
 mod dashboards;
 mod mutants;
 mod process;
+mod revision;
 mod runner;
 mod scaffold;
 mod suite;
 mod tidy;
 mod tools;
+mod upgrade;
 mod workspace;
 
 use std::process::ExitCode;
@@ -66,6 +69,12 @@ enum Command {
     },
     /// Build a benchmark at another revision and here, run both in turn, and compare
     BenchCompare(compare::CompareArgs),
+    /// Replace every process of a running shop of another revision, and go back
+    Upgrade {
+        /// The revision to begin with: a commit, a branch or a tag
+        #[arg(default_value = "HEAD")]
+        rev: String,
+    },
     /// Write the dashboards for Grafana
     Dashboards,
     /// Plant faults in the shop one by one, and simulate: which of them does nobody notice?
@@ -121,6 +130,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::BenchCompare(args) => {
             let console = process::Console::terminal();
             compare::run(&console, &workspace, &args).map(|()| true)
+        }
+        Command::Upgrade { rev } => {
+            let console = process::Console::terminal();
+            upgrade::run(&console, &workspace, &rev).map(|()| true)
         }
         Command::Dashboards => dashboards::write(&workspace.root).map(|()| true),
         Command::Mutants(args) => {

@@ -285,8 +285,7 @@ struct Parts {
 
 impl Parts {
     fn member(&self, roles: Vec<&'static str>, port: u16) -> Member {
-        let (binary, folder, settings) = (&self.binary, &self.folder, &self.settings);
-        let (binary, folder, settings) = (binary.clone(), folder.clone(), settings.clone());
+        let (folder, settings) = (self.folder.clone(), self.settings.clone());
         let (group, ops_port, own) = (Arc::clone(&self.group), free_port(), roles.clone());
         let name = own.first().unwrap();
         let (log, data) = (folder.join(format!("{name}-{port}.log")), folder.join(name));
@@ -302,11 +301,11 @@ impl Parts {
             ]
         });
         let log_of_process = log.clone();
-        let command = move || {
+        let command = move |binary: &Path| {
             let mut append = File::options();
             let log = append.create(true).append(true).open(&log_of_process);
             let log = log.unwrap();
-            let mut command = Command::new(&binary);
+            let mut command = Command::new(binary);
             command
                 .arg("run")
                 .args(&own)
@@ -328,6 +327,7 @@ impl Parts {
             port,
             ops_port,
             log,
+            binary: self.binary.clone(),
             command: Arc::new(command),
             child: None,
         }

@@ -37,6 +37,7 @@ pub mod outages;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod rolling;
 pub mod sandbox;
 pub mod scrape;
 pub mod servers;

@@ -1,7 +1,7 @@
 //! One process of a fleet.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
@@ -26,7 +26,9 @@ pub struct Member {
     pub ops_port: u16,
     /// Where it logs.
     pub(crate) log: PathBuf,
-    pub(crate) command: Arc<dyn Fn() -> Command + Send + Sync>,
+    /// The program that it starts.
+    pub binary: PathBuf,
+    pub(crate) command: Arc<dyn Fn(&Path) -> Command + Send + Sync>,
     pub(crate) child: Option<Child>,
 }
 
@@ -51,7 +53,7 @@ impl Member {
     /// Starts the process with more variables in its environment.
     pub fn start_with(&mut self, env: &[(&str, &str)]) {
         assert!(self.child.is_none(), "{self} runs already");
-        let mut command = (self.command)();
+        let mut command = (self.command)(&self.binary);
         self.child = Some(command.envs(env.iter().copied()).spawn().unwrap());
     }
 

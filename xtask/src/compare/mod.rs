@@ -3,9 +3,8 @@
 //! A machine's speed drifts, so every run of one revision is followed by a run of the other one.
 //! The report contains the ratio of each such pair.
 //!
-//! - [`build`] builds a benchmark of a revision. [`figures`] reads what a run prints, and compares.
+//! [`figures`] reads what a run prints, and compares.
 
-mod build;
 mod figures;
 
 use std::process::Command;
@@ -16,6 +15,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
 use crate::process::Console;
+use crate::revision;
 use crate::workspace::Workspace;
 use figures::{Pairs, Run};
 
@@ -66,8 +66,8 @@ pub(crate) fn run(
     args: &CompareArgs,
 ) -> anyhow::Result<()> {
     let package = args.program.package();
-    let before = build::of_revision(console, workspace, &args.rev, package)?;
-    let after = build::of_working_tree(console, workspace, package)?;
+    let before = revision::of_commit(console, workspace, &args.rev, package)?;
+    let after = revision::of_working_tree(console, workspace, package)?;
     let mut pairs = Pairs::default();
     for number in 1..=args.pairs {
         // The first program of a pair finds the caches of the second one of the last pair, so both

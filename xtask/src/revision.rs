@@ -1,4 +1,4 @@
-//! Builds a benchmark of a revision.
+//! Builds the shop, and a benchmark, of a revision.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use crate::process::{Console, cargo};
 use crate::workspace::Workspace;
 
 /// The shop, which some benchmarks start from their own folder.
-const SHOP: &str = "shop";
+pub(crate) const SHOP: &str = "shop";
 
-/// Builds a benchmark of a revision, in a copy of the repository, and returns its program. A commit
-/// is built once.
+/// Builds a package and the shop of a revision, in a copy of the repository, and returns the
+/// package's program. A commit is built once.
 ///
 /// # Errors
 ///
 /// Fails if the revision is unknown or does not compile.
-pub(super) fn of_revision(
+pub(crate) fn of_commit(
     console: &Console,
     workspace: &Workspace,
     rev: &str,
@@ -46,12 +46,12 @@ pub(super) fn of_revision(
     keep(&target, &programs, package)
 }
 
-/// Builds a benchmark of the working tree, and returns its program.
+/// Builds a package and the shop of the working tree, and returns the package's program.
 ///
 /// # Errors
 ///
 /// Fails if it does not compile.
-pub(super) fn of_working_tree(
+pub(crate) fn of_working_tree(
     console: &Console,
     workspace: &Workspace,
     package: &str,
