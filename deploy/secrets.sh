@@ -1,12 +1,18 @@
 #!/bin/sh
 # Creates the secrets for compose.yaml: passwords, signing keys, and the users of the servers.
-# Existing passwords and keys are kept. Needs openssl.
+# Existing passwords and keys are kept. Needs openssl. BROKER_ADDRESS, STORE_ADDRESS and
+# CACHE_ADDRESS name other servers, such as BROKER_ADDRESS=amqps://rabbitmq.example.com:5671.
 set -eu
 umask 077
 cd "$(dirname "$0")"
 mkdir -p secrets/trusted
 services="carts catalog identity inventory notifications orders payments promotions shipping gateway"
 random() { od -An -N18 -tx1 /dev/urandom | tr -d ' \n'; }
+broker=${BROKER_ADDRESS:-amqp://broker:5672}
+store=${STORE_ADDRESS:-postgres://store:5432/wingbeat}
+cache=${CACHE_ADDRESS:-redis://cache:6379}
+# The URL of a server for a user.
+url() { printf '%s://%s:%s@%s' "${1%%://*}" "$2" "$(cat "secrets/$3")" "${1#*://}"; }
 keep() { [ -s "secrets/$1" ] || printf '%s' "$2" > "secrets/$1"; }
 # RabbitMQ stores base64(salt + SHA-256(salt + password)).
 broker_hash() {
@@ -18,14 +24,14 @@ broker_hash() {
 keep admin_password "$(random)"
 keep store_password "$(random)"
 keep store_password_migrate "$(random)"
-keep store_url_migrate "postgres://migrate:$(cat secrets/store_password_migrate)@store:5432/wingbeat"
+keep store_url_migrate "$(url "$store" migrate store_password_migrate)"
 cp rabbitmq/definitions.json secrets/broker_definitions
 cp redis/users.acl secrets/cache_acl
 for name in $services; do
     for server in broker store cache; do keep "${server}_password_$name" "$(random)"; done
-    keep "broker_url_$name" "amqp://$name:$(cat "secrets/broker_password_$name")@broker:5672"
-    keep "store_url_$name" "postgres://$name:$(cat "secrets/store_password_$name")@store:5432/wingbeat"
-    keep "cache_url_$name" "redis://$name:$(cat "secrets/cache_password_$name")@cache:6379"
+    keep "broker_url_$name" "$(url "$broker" "$name" "broker_password_$name")"
+    keep "store_url_$name" "$(url "$store" "$name" "store_password_$name")"
+    keep "cache_url_$name" "$(url "$cache" "$name" "cache_password_$name")"
     [ -s "secrets/signing_key_$name" ] || openssl genpkey -algorithm ed25519 -out "secrets/signing_key_$name"
     openssl pkey -in "secrets/signing_key_$name" -pubout -out "secrets/trusted/$name.pub"
     hash=$(broker_hash "broker_password_$name")

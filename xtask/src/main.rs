@@ -8,6 +8,7 @@
 //! - [`compare`] compares the speed of two revisions. [`upgrade`] replaces one by the other in a
 //!   running shop. [`revision`] builds them.
 //! - [`dashboards`] writes the dashboards for Grafana.
+//! - [`scaling`] computes the servers that a number of orders needs.
 //! - [`mutants`] measures which planted faults the simulation notices.
 
 #![allow(
@@ -23,6 +24,7 @@ mod process;
 mod revision;
 mod runner;
 mod scaffold;
+mod scaling;
 mod suite;
 mod tidy;
 mod tools;
@@ -77,6 +79,12 @@ enum Command {
     },
     /// Write the dashboards for Grafana
     Dashboards,
+    /// Print the servers that a number of orders needs, from the costs in docs/scaling.md
+    Scaling {
+        /// The orders of a day; without it, the tables of the page
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        orders_per_day: Option<u64>,
+    },
     /// Plant faults in the shop one by one, and simulate: which of them does nobody notice?
     Mutants(mutants::MutantsArgs),
     /// Print the modules of a crate by level, with their imports
@@ -136,6 +144,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
             upgrade::run(&console, &workspace, &rev).map(|()| true)
         }
         Command::Dashboards => dashboards::write(&workspace.root).map(|()| true),
+        Command::Scaling { orders_per_day } => {
+            scaling::print(orders_per_day.map(|orders| orders as f64));
+            Ok(true)
+        }
         Command::Mutants(args) => {
             let console = process::Console::terminal();
             mutants::run(&console, &workspace, &args)

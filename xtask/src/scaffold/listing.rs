@@ -100,6 +100,12 @@ pub(super) const LISTINGS: &[Listing] = &[
         End::Line("CMD"),
         "FROM runtime AS NAME\nCMD [\"NAME\"]\n",
     ),
+    lines(
+        "deploy/helm/values.yaml",
+        ("  ", ": {}"),
+        End::Balanced,
+        "  NAME: {}\n",
+    ),
     Listing {
         path: "deploy/prometheus/prometheus.yaml",
         entry: "NAME",

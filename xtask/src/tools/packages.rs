@@ -15,6 +15,7 @@ use crate::workspace::Workspace;
 /// `target` that gets its packages.
 const PROGRAMS: &[(&str, &str)] = &[
     ("shop/e2e/interop", "interop"),
+    ("shop/e2e/chart", "chart"),
     ("examples/nestjs-loyalty", "nestjs-loyalty"),
 ];
 

@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod chart;
 mod console;
 mod container;
 mod contracts;
