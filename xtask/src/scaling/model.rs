@@ -75,7 +75,7 @@ impl Order {
     }
 }
 
-/// What is assumed of a cell: one RabbitMQ cluster, one Redis, and PostgreSQL.
+/// The assumptions about a cell: one RabbitMQ cluster, one Redis, and PostgreSQL.
 #[derive(Clone, Copy)]
 pub(super) struct Assumptions {
     /// The peak of a day, as a multiple of its mean.

@@ -19,8 +19,9 @@ const LEDGER: &str = "ledger";
 const MAILBOX: &str = "mailbox";
 /// The length of an id as text.
 const TEXT: usize = 36;
-/// What a welcome code begins with, and the number of letters after the dash.
+/// The start of a welcome code, before the dash.
 const WELCOME: &str = "WELCOME";
+/// The number of letters after the dash.
 const LETTERS: usize = 8;
 /// The letters of codes.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -412,6 +412,33 @@ mod tests {
         );
     }
 
+    /// Only the store knows the version of a record that is put again while its removal is staged.
+    #[test]
+    fn a_record_that_is_put_again_is_read_from_the_store() {
+        let mut staging = Staging::default();
+        let key = Key::new(Name::new("stock"), "egg");
+        for (body, known) in [(Some("old"), true), (None, true), (Some("new"), false)] {
+            let read = staging.get(ORDERS, &key).map_or(0, |loaded| loaded.version);
+            let mut unit = Unit::new(
+                uuid::Uuid::nil().into(),
+                ORDERS,
+                wingbeat_core::Timestamp::default(),
+            );
+            unit.reads.push(wingbeat_core::unit::Read {
+                key: key.clone(),
+                version: read,
+            });
+            unit.writes.push(wingbeat_core::unit::Write {
+                key: key.clone(),
+                body: body.map(|body| Bytes::from_static(body.as_bytes())),
+                due_at: None,
+                expires_at: None,
+            });
+            assert!(staging.stage(unit, Box::new(drop)).is_ok());
+            assert_eq!(staging.get(ORDERS, &key).is_ok(), known, "{body:?}");
+        }
+    }
+
     #[test]
     fn a_record_that_grows_counts_with_its_new_size() {
         let mut staging = Staging::default();

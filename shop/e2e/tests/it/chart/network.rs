@@ -40,7 +40,7 @@ impl Host {
     }
 }
 
-/// Whether an address is in a block such as `10.0.0.0/8`.
+/// Returns `true` if the address is in the block, such as `10.0.0.0/8`.
 fn is_within(address: Ipv4Addr, block: &str) -> bool {
     let (base, bits) = block.split_once('/').unwrap();
     let Ok(base) = base.parse::<Ipv4Addr>() else {
@@ -51,7 +51,7 @@ fn is_within(address: Ipv4Addr, block: &str) -> bool {
     network(base) == network(address)
 }
 
-/// Whether a peer of a rule means this end.
+/// Returns `true` if the peer of a rule selects this end of a connection.
 fn means(peer: &Value, end: &End) -> bool {
     let (pods, namespaces) = (&peer["podSelector"], &peer["namespaceSelector"]);
     match end {
@@ -75,7 +75,8 @@ fn means(peer: &Value, end: &End) -> bool {
     }
 }
 
-/// Whether the policies of a host allow a connection in one direction.
+/// Returns `true` if the policies of `host` allow a connection with `other`: from `host` if
+/// `egress`, to it otherwise.
 fn allows(chart: &Chart, host: &Host, other: &Host, port: u16, egress: bool) -> bool {
     let End::Pod {
         labels,

@@ -46,7 +46,7 @@ fn each_service_of_the_registry_has_a_deployment_and_a_budget() {
     }
 }
 
-/// Whether labels have all pairs of a selector.
+/// Returns `true` if the labels have all pairs of the selector.
 pub(crate) fn has(labels: &Value, selector: &Value) -> bool {
     let mut pairs = selector.as_object().unwrap().iter();
     pairs.all(|(key, value)| labels[key] == *value)
