@@ -6,7 +6,7 @@ use std::time::Duration;
 use shop_contracts::OrderId;
 use shop_orders::domain::Order;
 use wingbeat::run::RunningSystem;
-use wingbeat::{Reads, Result, Timestamp};
+use wingbeat::{Result, Timestamp};
 
 use super::{Check, VIOLATIONS_MAX};
 
@@ -14,17 +14,26 @@ use super::{Check, VIOLATIONS_MAX};
 /// an outage that is worth an alert.
 pub(super) const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// A reservation, and the order that has it.
-type Reserved = (&'static str, OrderId);
+/// What is reserved for an order.
+struct Reserved {
+    what: &'static str,
+    order_id: OrderId,
+    /// The time at which its service gives it back by itself, if it does.
+    expires_at: Option<Timestamp>,
+}
 
 pub(super) async fn check(system: &RunningSystem) -> Result<Check> {
     let mut check = Check::new(11, "what an ended order reserved was used or given back");
     let (orders, now) = (system.reads("orders")?, system.ports.runtime.now());
-    for (what, order_id) in reserved(system).await? {
+    for reserved in reserved(system).await? {
         check.checked += 1;
-        if is_overdue(&orders, &order_id, now).await? {
-            let detail = format!("ended an hour ago, and its {what} is still reserved");
-            check.broken(order_id, detail);
+        let order = orders.aggregate::<Order>(&reserved.order_id).await?;
+        if reserved.is_overdue(order.as_ref(), now) {
+            let detail = format!(
+                "ended an hour ago, and its {} is still reserved",
+                reserved.what
+            );
+            check.broken(reserved.order_id, detail);
         }
     }
     Ok(check)
@@ -34,22 +43,60 @@ pub(super) async fn check(system: &RunningSystem) -> Result<Check> {
 /// are few, however many orders there were.
 async fn reserved(system: &RunningSystem) -> Result<Vec<Reserved>> {
     let inventory = system.reads("inventory")?;
-    let stock = shop_inventory::audit::reserving(&inventory).await?;
+    let mut all = Vec::new();
+    for (order_id, expires_at) in shop_inventory::audit::reserving(&inventory).await? {
+        all.push(Reserved {
+            what: "stock",
+            order_id,
+            expires_at: Some(expires_at),
+        });
+    }
     let claims = shop_inventory::flash_audit::ordering(&inventory).await?;
     let promos = shop_promotions::audit::reserving(&system.reads("promotions")?).await?;
-    let all = [("stock", stock), ("flash claim", claims), ("promo", promos)];
-    let all = all.into_iter().flat_map(|(what, orders)| {
-        let of = move |order| (what, order);
-        orders.into_iter().map(of)
-    });
-    Ok(all.take(VIOLATIONS_MAX).collect())
+    for (what, orders) in [("flash claim", claims), ("promo", promos)] {
+        all.extend(orders.into_iter().map(|order_id| Reserved {
+            what,
+            order_id,
+            expires_at: None,
+        }));
+    }
+    all.truncate(VIOLATIONS_MAX);
+    Ok(all)
 }
 
-/// Returns whether an order has ended long ago, or does not exist.
-async fn is_overdue(orders: &Reads, id: &OrderId, now: Timestamp) -> Result<bool> {
-    let Some(order) = orders.aggregate::<Order>(id).await? else {
-        return Ok(true); // A reservation is requested by the unit that stores the order, or later.
-    };
-    let ended = order.last.as_ref().filter(|_| order.is_ended());
-    Ok(ended.is_some_and(|last| now.since(last.at) > GIVEN_BACK_WITHIN))
+impl Reserved {
+    /// Returns whether its order has ended long ago, or does not exist.
+    ///
+    /// Stock can also be reserved by a program that is not part of this shop, such as a till. Its
+    /// orders are unknown here, and what it reserves is given back when the reservation expires.
+    fn is_overdue(&self, order: Option<&Order>, now: Timestamp) -> bool {
+        let due = match order {
+            Some(order) => {
+                let ended = order.last.as_ref().filter(|_| order.is_ended());
+                ended.map(|last| last.at)
+            }
+            None => Some(self.expires_at.unwrap_or_default()),
+        };
+        due.is_some_and(|at| now.since(at) > GIVEN_BACK_WITHIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_for_an_unknown_order_is_overdue_after_it_expired() {
+        let expires_at = Timestamp::from_millis(1_000_000);
+        let of = |expires_at| Reserved {
+            what: "stock",
+            order_id: OrderId::from(uuid::Uuid::nil()),
+            expires_at,
+        };
+        let after = |millis| expires_at + GIVEN_BACK_WITHIN + Duration::from_millis(millis);
+        assert!(!of(Some(expires_at)).is_overdue(None, after(0)));
+        assert!(of(Some(expires_at)).is_overdue(None, after(1)));
+        // Only orders of this shop have promos and claims.
+        assert!(of(None).is_overdue(None, after(0)));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use shop_contracts::{OrderId, Sku};
 use wingbeat::store::Select;
-use wingbeat::{Reads, Result};
+use wingbeat::{Reads, Result, Timestamp};
 
 use crate::domain::{Reservation, Stock};
 use crate::views::{HeldRow, LedgerRow};
@@ -103,16 +103,17 @@ async fn add_ledger(reads: &Reads, figures: &mut BTreeMap<Sku, Figures>) -> Resu
     }
 }
 
-/// Returns the orders that have reserved stock at this moment.
+/// Returns the orders that have reserved stock at this moment, and when their reservations expire.
 ///
 /// # Errors
 ///
 /// A `store_*` code if the store cannot be read.
-pub async fn reserving(reads: &Reads) -> Result<Vec<OrderId>> {
+pub async fn reserving(reads: &Reads) -> Result<Vec<(OrderId, Timestamp)>> {
     let (mut orders, mut after) = (Vec::new(), None);
     loop {
         let page = reads.rows::<HeldRow>(Select::All, after, PAGE).await?;
-        orders.extend(page.rows.into_iter().map(|(_, row)| row.order_id));
+        let rows = page.rows.into_iter();
+        orders.extend(rows.map(|(_, row)| (row.order_id, row.expires_at)));
         after = page.next;
         if after.is_none() {
             return Ok(orders);
