@@ -164,7 +164,7 @@ fn payments(world: &World, orders: &Orders) -> Vec<Violation> {
 }
 
 /// Checks that a reservation that was refused is recorded, so that a repeated command gets the same
-/// answer.
+/// answer. One that has expired is released, and the repeated command is refused.
 fn rejections(world: &World, orders: &Orders) -> Vec<Violation> {
     const NAME: &str = "a refused reservation is recorded";
     let reservations: BTreeMap<String, Reservation> =
@@ -175,7 +175,10 @@ fn rejections(world: &World, orders: &Orders) -> Vec<Violation> {
     });
     let unrecorded = refused.filter(|(id, _)| {
         let known = reservations.get(&id.to_string());
-        !matches!(known, Some(Reservation::Rejected { .. }))
+        !matches!(
+            known,
+            Some(Reservation::Rejected { .. } | Reservation::Released)
+        )
     });
     unrecorded
         .map(|(id, _)| Violation::new(NAME, id, "out of stock"))
