@@ -299,6 +299,7 @@ impl Effects {
 fn renamed(journal: &Unit, renaming: Renaming, copy: usize) -> Unit {
     let mut unit = journal.clone();
     unit.id = wrapped(renaming.id(unit.id.0.into_bytes(), copy), 0);
+    unit.at = unit.at - Duration::from_millis(APART_MILLIS * copy as u64);
     for settled in &mut unit.settles {
         let id = renaming.id(settled.message.0.into_bytes(), copy);
         (settled.message.0, settled.tag) = (wrapped(id, 0).0, None);

@@ -25,7 +25,7 @@ pub(super) fn multiply(file: &Path, renaming: &Renaming, copies: usize) {
             Ok((id, kind, amount, row.get(3)?, row.get(4)?))
         },
     );
-    for copy in 1..=copies {
+    for copy in (1..=copies).rev() {
         let transaction = connection.transaction().expect("a transaction");
         for (id, token, amount, state) in &cards {
             let sql = "INSERT INTO card(order_id, token, amount, state) VALUES(?1, ?2, ?3, ?4)";

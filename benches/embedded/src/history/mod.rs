@@ -109,10 +109,12 @@ async fn record(directory: &Path, journal: bool) -> Template {
 async fn multiply(template: Template, orders: usize, directory: &Path) {
     let store = Embedded::open(&Config::new(directory)).expect("the directory can be used");
     let copies = orders.div_ceil(TEMPLATE).saturating_sub(1);
-    for copy in 1..=copies {
+    // The oldest first: real orders arrive in the order of their ids, too, and fill the pages of the
+    // file from the left to the right.
+    for (made, copy) in (1..=copies).rev().enumerate() {
         template.commit(&store, copy).await;
-        if copy % 100 == 0 {
-            eprintln!("{} of {orders} orders", copy * TEMPLATE);
+        if made % 100 == 99 {
+            eprintln!("{} of {orders} orders", (made + 1) * TEMPLATE);
         }
     }
     template.balance(&store, copies).await;
