@@ -230,10 +230,21 @@ pub enum Subscribed {
         /// Its limits
         #[command(flatten)]
         limits: Limits,
-        /// The handlers that each process runs for one tenant at the same time
-        #[arg(long, value_name = "NUMBER")]
-        per_tenant: Option<u64>,
+        /// Those that only subscriptions have
+        #[command(flatten)]
+        more: OfSubscription,
     },
+}
+
+/// The limits that only subscriptions have.
+#[derive(Args, Debug, Default)]
+pub struct OfSubscription {
+    /// The handlers that each process runs for one tenant at the same time
+    #[arg(long, value_name = "NUMBER")]
+    pub per_tenant: Option<u64>,
+    /// Which runs of its service come first where several wait
+    #[arg(long, value_parser = ["high", "normal", "low"])]
+    pub priority: Option<String>,
 }
 
 /// The commands of `targets`.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::arguments::{Limits, named};
+use crate::arguments::{Limits, OfSubscription, named};
 use crate::exit::{Exit, Failed};
 use crate::fleet::Fleet;
 use crate::output::{say, say_json};
@@ -12,11 +12,11 @@ pub(crate) async fn set(
     fleet: &Fleet,
     path: &str,
     limits: &Limits,
-    per_tenant: Option<u64>,
+    more: &OfSubscription,
     json: bool,
 ) -> Result<Exit, Failed> {
     let (service, name) = named(&limits.which)?;
-    let query = query(limits, per_tenant)?;
+    let query = query(limits, more)?;
     let path = format!("{path}/{service}/{name}/limits{query}");
     let answer = fleet.first("POST", &path).await;
     let which = &limits.which;
@@ -30,7 +30,7 @@ pub(crate) async fn set(
 }
 
 /// Returns the query of a request. No rate may add to it.
-fn query(limits: &Limits, per_tenant: Option<u64>) -> Result<String, Failed> {
+fn query(limits: &Limits, more: &OfSubscription) -> Result<String, Failed> {
     let rate = limits.rate.as_deref();
     let is_plain = |text: &str| {
         text.chars()
@@ -44,7 +44,8 @@ fn query(limits: &Limits, per_tenant: Option<u64>) -> Result<String, Failed> {
     let all = [
         ("concurrency", number(limits.concurrency)),
         ("rate", rate.map(str::to_owned)),
-        ("per_tenant", number(per_tenant)),
+        ("per_tenant", number(more.per_tenant)),
+        ("priority", more.priority.clone()),
     ];
     let set = all
         .into_iter()
@@ -62,6 +63,9 @@ fn described(answer: &Value) -> String {
     let mut text = format!("at most {} at once in each process", answer["concurrency"]);
     if let Some(each) = answer["per_tenant"].as_u64() {
         text.push_str(&format!(", {each} for one tenant"));
+    }
+    if let Some(priority) = answer["priority"].as_str().filter(|it| *it != "normal") {
+        text.push_str(&format!(", {priority} priority"));
     }
     let rate = answer["rate"].as_str();
     text.push_str(&rate.map_or(", no rate".to_owned(), |rate| format!(", {rate} in all")));
@@ -84,24 +88,30 @@ mod tests {
 
     #[test]
     fn only_the_limits_that_are_set_are_sent() {
-        let query = |limits, each| super::query(&limits, each).expect("it is right");
-        assert_eq!(query(limits(None, None), None), "");
-        assert_eq!(query(limits(Some(4), None), None), "?concurrency=4");
-        let all = query(limits(Some(4), Some("50/s")), Some(2));
-        assert_eq!(all, "?concurrency=4&rate=50/s&per_tenant=2");
-        let wrong = super::query(&limits(None, Some("5/s&x=1")), None);
+        let none = OfSubscription::default();
+        let query = |limits, more| super::query(&limits, more).expect("it is right");
+        assert_eq!(query(limits(None, None), &none), "");
+        assert_eq!(query(limits(Some(4), None), &none), "?concurrency=4");
+        let more = OfSubscription {
+            per_tenant: Some(2),
+            priority: Some("low".into()),
+        };
+        let all = query(limits(Some(4), Some("50/s")), &more);
+        assert_eq!(all, "?concurrency=4&rate=50/s&per_tenant=2&priority=low");
+        let wrong = super::query(&limits(None, Some("5/s&x=1")), &none);
         assert_eq!(wrong.expect_err("it is wrong").exit, Exit::Usage);
     }
 
     #[test]
     fn limits_are_described_in_words() {
-        let none = json!({ "concurrency": 64, "rate": null });
+        let none = json!({ "concurrency": 64, "rate": null, "priority": "normal" });
         assert_eq!(
             described(&none),
             "at most 64 at once in each process, no rate"
         );
-        let all = json!({ "concurrency": 64, "rate": "50/s", "per_tenant": 2 });
-        let words = "at most 64 at once in each process, 2 for one tenant, 50/s in all";
+        let all = json!({ "concurrency": 64, "rate": "50/s", "per_tenant": 2, "priority": "high" });
+        let words = "at most 64 at once in each process, 2 for one tenant, high priority, 50/s \
+                     in all";
         assert_eq!(described(&all), words);
     }
 }

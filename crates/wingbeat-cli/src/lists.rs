@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::arguments::{Controls, Sagas, Subscribed, Targets, named};
+use crate::arguments::{Controls, OfSubscription, Sagas, Subscribed, Targets, named};
 use crate::exit::{Exit, Failed};
 use crate::fleet::Fleet;
 use crate::limits;
@@ -29,9 +29,7 @@ pub(crate) async fn subscriptions(
     let path = "/ops/subscriptions";
     match action {
         Subscribed::Control(action) => controlled(fleet, action, json, path, columns).await,
-        Subscribed::Limit { limits, per_tenant } => {
-            limits::set(fleet, path, limits, *per_tenant, json).await
-        }
+        Subscribed::Limit { limits, more } => limits::set(fleet, path, limits, more, json).await,
     }
 }
 
@@ -43,7 +41,10 @@ pub(crate) async fn targets(fleet: &Fleet, action: &Targets, json: bool) -> Resu
             let columns = ["service", "name", "state", "since", "concurrency", "rate"];
             print(items, json, columns)
         }
-        Targets::Limit(limits) => limits::set(fleet, "/ops/targets", limits, None, json).await,
+        Targets::Limit(limits) => {
+            let none = OfSubscription::default();
+            limits::set(fleet, "/ops/targets", limits, &none, json).await
+        }
     }
 }
 

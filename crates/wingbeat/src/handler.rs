@@ -14,7 +14,7 @@ use wingbeat_core::{Envelope, MessageType, Result};
 use crate::batch::Unreadable;
 use crate::describe::RequestDescription;
 use crate::effects::Effects;
-use crate::policy::{KillSwitch, PerTenant, Policy};
+use crate::policy::{KillSwitch, PerTenant, Policy, Priority};
 use crate::unit::Scope;
 use crate::{Message, Rate, Retry, decode};
 
@@ -190,6 +190,48 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         Configured::new(self, |policy| {
             policy.per_tenant = Some(PerTenant::new(concurrency, of));
         })
+    }
+
+    /// Sets which run comes first where several wait for a place. The default is
+    /// [`Priority::Normal`].
+    ///
+    /// - Subscriptions wait for each other only if their service limits the runs of all of them:
+    ///   see [`Service::concurrency`](crate::Service::concurrency). Without it,
+    ///   [`App::findings`](crate::App::findings) warns (`priority_unused`).
+    /// - An executor's calls wait for a place of the outside system
+    ///   ([`TargetPolicy::concurrency`](crate::TargetPolicy::concurrency)). They go before other
+    ///   calls that wait in this process, not before those that wait in the store.
+    ///
+    /// One of eight places goes to the run that has waited longest, so a low priority means a long
+    /// wait and not an endless one. What has begun is never interrupted.
+    ///
+    /// ```
+    /// use wingbeat::policy::Priority;
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "orders.order_placed", version = 1, key = order)]
+    /// # struct OrderPlaced { order: u32 }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "orders.order_viewed", version = 1, key = order)]
+    /// # struct OrderViewed { order: u32 }
+    ///
+    /// async fn reserve(_: OrderPlaced) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// async fn count(_: OrderViewed) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// let stock = Service::new("stock")
+    ///     .concurrency(16)
+    ///     .on(reserve.priority(Priority::High))
+    ///     .on(count.priority(Priority::Low));
+    /// # drop(stock);
+    /// ```
+    fn priority(self, priority: Priority) -> Configured<Self> {
+        Configured::new(self, |policy| policy.priority = priority)
     }
 
     /// Limits how many runs all replicas of the service start together.

@@ -1,10 +1,14 @@
 //! Limits and timings of handlers and of outside systems.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wingbeat_core::Envelope;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::Retry;
 
@@ -45,6 +49,9 @@ pub struct Policy {
     /// The limit of each tenant; see
     /// [`Handler::concurrency_per`](crate::Handler::concurrency_per).
     pub per_tenant: Option<PerTenant>,
+    /// Which run comes first where several wait; see
+    /// [`Handler::priority`](crate::Handler::priority).
+    pub priority: Priority,
     /// The largest number of messages in a batch; see [`Handler::up_to`](crate::Handler::up_to).
     pub up_to: usize,
     /// The time that a message waits for others to form a batch; see
@@ -88,6 +95,7 @@ impl Default for Policy {
             prefetch: 512,
             rate: None,
             per_tenant: None,
+            priority: Priority::Normal,
             up_to: 100,
             within: Duration::from_millis(100),
             retry: Retry::default(),
@@ -138,6 +146,76 @@ impl fmt::Debug for PerTenant {
         shown.finish_non_exhaustive()
     }
 }
+
+/// Which of those runs first that wait for a place; see
+/// [`Handler::priority`](crate::Handler::priority).
+///
+/// ```
+/// use wingbeat::policy::Priority;
+///
+/// assert_eq!("high".parse(), Ok(Priority::High));
+/// assert_eq!(Priority::default(), Priority::Normal);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// The default.
+    #[default]
+    Normal,
+    /// After all others.
+    Low,
+}
+
+impl Priority {
+    /// Returns its name: `high`, `normal` or `low`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+
+    /// Returns its place in the order; the first runs first.
+    pub(crate) const fn rank(self) -> u8 {
+        match self {
+            Self::High => 0,
+            Self::Normal => 1,
+            Self::Low => 2,
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Priority {
+    type Err = UnknownPriority;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPriority> {
+        let all = [Self::High, Self::Normal, Self::Low];
+        let found = all.into_iter().find(|it| it.as_str() == text);
+        found.ok_or_else(|| UnknownPriority(text.to_owned()))
+    }
+}
+
+/// A text that names no [`Priority`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownPriority(String);
+
+impl fmt::Display for UnknownPriority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no priority: write high, normal or low", self.0)
+    }
+}
+
+impl std::error::Error for UnknownPriority {}
 
 /// The failures after which a subscription pauses itself in all processes.
 ///
@@ -261,6 +339,9 @@ pub struct Limits {
     /// where the code does not say what a tenant is. See
     /// [`Handler::concurrency_per`](crate::Handler::concurrency_per).
     pub per_tenant: Option<usize>,
+    /// The priority of a subscription's runs; that of calls belongs to their executors. See
+    /// [`Handler::priority`](crate::Handler::priority).
+    pub priority: Priority,
 }
 
 impl Limits {
@@ -274,6 +355,7 @@ impl Limits {
             concurrency: policy.concurrency,
             rate: policy.rate,
             per_tenant: policy.per_tenant.as_ref().map(|it| it.concurrency),
+            priority: policy.priority,
         }
     }
 
@@ -284,6 +366,7 @@ impl Limits {
             concurrency: policy.concurrency,
             rate: policy.rate,
             per_tenant: None,
+            priority: Priority::Normal,
         }
     }
 }
@@ -314,6 +397,8 @@ pub struct NewLimits {
     pub rate: Option<Rate>,
     /// The new [`Limits::per_tenant`].
     pub per_tenant: Option<usize>,
+    /// The new [`Limits::priority`].
+    pub priority: Option<Priority>,
 }
 
 impl Policy {
@@ -350,6 +435,9 @@ pub struct SagaPolicy {
     pub concurrency: usize,
     /// The largest number of unacknowledged deliveries.
     pub prefetch: usize,
+    /// Which run comes first where several wait; see
+    /// [`Handler::priority`](crate::Handler::priority).
+    pub priority: Priority,
     /// The attempts after a failure, and after [`SagaEffects::defer`](crate::SagaEffects::defer).
     /// The default outlasts an hour in which another service is unavailable.
     pub retry: Retry,
@@ -365,6 +453,7 @@ impl Default for SagaPolicy {
         Self {
             concurrency,
             prefetch,
+            priority: Priority::Normal,
             retry: Retry::patient(),
         }
     }
@@ -375,11 +464,13 @@ impl From<SagaPolicy> for Policy {
         let SagaPolicy {
             concurrency,
             prefetch,
+            priority,
             retry,
         } = saga;
         Self {
             concurrency,
             prefetch,
+            priority,
             retry,
             ..Self::default()
         }

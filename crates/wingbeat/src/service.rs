@@ -96,6 +96,8 @@ pub(crate) struct Wiring {
     pub(crate) waits: Vec<SagaWaits>,
     /// The time for which a dead letter waits for a decision.
     pub(crate) dead_letters_kept: Duration,
+    /// The largest number of runs of all subscriptions in a process.
+    pub(crate) concurrency: Option<usize>,
 }
 
 /// The default time for which a dead letter waits for a decision.
@@ -136,6 +138,7 @@ impl Service<()> {
             description: ServiceDescription::new(Name::new(name)),
             waits: Vec::new(),
             dead_letters_kept: DEAD_LETTERS_KEPT,
+            concurrency: None,
         };
         Self { state: (), wiring }
     }
@@ -744,6 +747,25 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     #[must_use]
     pub fn dead_letters_expire_after(mut self, kept: Duration) -> Self {
         self.wiring.dead_letters_kept = kept;
+        self
+    }
+
+    /// Limits how many runs of all its subscriptions one process makes at the same time, in
+    /// addition to the limit of [each](Handler::concurrency). Without it there is no such limit.
+    ///
+    /// A run that must wait gets a free place by its [priority](Handler::priority). A handler that
+    /// waits for the reply of a subscription of its own service needs two places: with as many such
+    /// handlers as places, all requests time out.
+    ///
+    /// ```
+    /// use wingbeat::Service;
+    ///
+    /// let reports = Service::new("reports").concurrency(4);
+    /// # drop(reports);
+    /// ```
+    #[must_use]
+    pub fn concurrency(mut self, runs: usize) -> Self {
+        self.wiring.concurrency = Some(runs.max(1));
         self
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wingbeat_core::{Kind, MessageType};
 
 use super::App;
-use crate::policy::Policy;
+use crate::policy::{Policy, Priority};
 
 /// The code of events without a subscriber.
 const UNSUBSCRIBED: &str = "event_unsubscribed";
@@ -103,6 +103,7 @@ impl App {
         findings.extend(self.requests_with_several_answers());
         findings.extend(self.retries_that_are_too_long());
         findings.extend(self.rates_that_are_too_low());
+        findings.extend(self.priorities_without_effect());
         findings.extend(self.events_without_subscriber());
         findings.extend(self.sagas_that_may_wait_forever());
         findings
@@ -270,6 +271,22 @@ impl App {
                  consumer that holds one for {limit}: shorten the pauses of its `Retry`"
             );
             Finding::error("retry_too_long", text)
+        });
+        findings.collect()
+    }
+
+    fn priorities_without_effect(&self) -> Vec<Finding> {
+        let unlimited = self.services.iter().filter(|it| it.concurrency.is_none());
+        let subscriptions = unlimited.flat_map(|it| &it.subscriptions);
+        let prior = subscriptions
+            .filter(|it| it.policy.priority != Priority::Normal && it.partition_of.is_none());
+        let findings = prior.map(|it| {
+            let (queue, priority) = (it.queue, it.policy.priority);
+            let text = format!(
+                "{queue} has the priority {priority}, but its service does not limit its runs, so \
+                 nothing waits: set `Service::concurrency`"
+            );
+            Finding::warning("priority_unused", text)
         });
         findings.collect()
     }

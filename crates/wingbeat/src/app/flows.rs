@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use wingbeat_core::Name;
 
-use crate::TargetPolicy;
 use crate::dispatch::{Limiting, Subscription};
-use crate::limit::Flow;
+use crate::limit::{Flow, Places};
 use crate::policy::Limits;
 use crate::runtime::Control;
+use crate::service::Wiring;
 use crate::unit::ServiceContext;
 
 /// The flows of one service by their names.
@@ -26,18 +26,19 @@ impl Flows {
     pub(super) async fn start(
         context: &Arc<ServiceContext>,
         control: &watch::Receiver<Control>,
-        subscriptions: &[Subscription],
-        targets: &[(&'static str, TargetPolicy)],
+        wiring: &Wiring,
     ) -> (Self, Arc<Limiting>) {
-        let subscriptions = subscriptions
-            .iter()
-            .map(|it| (it.queue.to_string(), Limits::of(&it.policy)));
-        let targets = targets.iter().map(|(name, policy)| {
-            let limits = Limits::of_target(policy);
-            (of_target(context.name, name), limits)
+        let shared = wiring.concurrency.map(Places::new);
+        let subscriptions = wiring.subscriptions.iter().map(|it| {
+            let limits = Limits::of(&it.policy);
+            (it.queue.to_string(), limits, shared.clone())
         });
-        let flows = subscriptions.chain(targets).map(|(name, limits)| {
-            let flow = Flow::new(&*name, limits, &context.cache, &context.runtime);
+        let targets = wiring.targets.iter().map(|(name, policy)| {
+            let limits = Limits::of_target(policy);
+            (of_target(context.name, name), limits, None)
+        });
+        let flows = subscriptions.chain(targets).map(|(name, limits, shared)| {
+            let flow = Flow::new(&*name, limits, shared, &context.cache, &context.runtime);
             (name, flow)
         });
         let flows: BTreeMap<_, _> = flows.collect();
@@ -70,6 +71,7 @@ pub(super) fn of_router(context: &ServiceContext, router: &Subscription) -> Arc<
     Flow::new(
         router.queue.as_str(),
         limits,
+        None,
         &context.cache,
         &context.runtime,
     )

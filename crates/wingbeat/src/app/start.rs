@@ -172,13 +172,15 @@ impl Starting {
             around,
             (&mut self.due, &mut self.running),
         );
-        let rows = (wiring.tables, wiring.projections);
+        let tables = std::mem::take(&mut wiring.tables);
+        let projections = std::mem::take(&mut wiring.projections);
+        let rows = (tables, projections);
         derived::start(&context, rows, &self.control, &mut self.running).await;
-        self.replays(&context, wiring.histories);
-        let (subscriptions, targets) = (wiring.subscriptions, wiring.targets);
-        let flows = Flows::start(&context, &self.control, &subscriptions, &targets);
+        self.replays(&context, std::mem::take(&mut wiring.histories));
+        let flows = Flows::start(&context, &self.control, &wiring);
         let (flows, limiting) = flows.await;
         self.running.limiting.insert(context.name, limiting);
+        let (subscriptions, targets) = (wiring.subscriptions, wiring.targets);
         self.subscriptions(&context, subscriptions, wiring.begins, &flows)
             .await;
         self.targets(&context, targets, &wiring.executors, &flows);

@@ -12,6 +12,7 @@ use super::postponement::TargetReport;
 use crate::effects::{Effects, IntoEffects as _};
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
+use crate::policy::Priority;
 use crate::state::Reads;
 use crate::{TargetPolicy, decode, decodes, telemetry};
 
@@ -173,6 +174,8 @@ pub(crate) struct Executor {
     pub(crate) check: fn(&[u8]) -> Result<()>,
     /// The types of the messages that an outcome may contain.
     pub(crate) returns: Vec<MessageType>,
+    /// The priority of its attempts among all calls to the outside system.
+    pub(crate) priority: Priority,
 }
 
 /// An executor: an async function that can be registered with
@@ -222,6 +225,7 @@ where
         <Args::First as Call>::Outcome::describe(&mut returns);
         ErasedExecutor(Executor {
             returns,
+            priority: self.policy().priority,
             check: decodes::<Args::First>,
             name: Args::First::NAME,
             target: Args::First::TARGET,

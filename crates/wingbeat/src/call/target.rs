@@ -6,7 +6,7 @@ use wingbeat_core::{Error, LogLimits, Name, Timestamp};
 use super::breaker::{Admission, Breaker, Cause, Pass, State};
 use crate::TargetPolicy;
 use crate::limit::{Flow, Place};
-use crate::policy::Limits;
+use crate::policy::{Limits, Priority};
 use crate::telemetry::meters::TargetMeter;
 
 /// An outside system: the bulkhead and the circuit breaker that all calls to it share.
@@ -61,8 +61,8 @@ impl Target {
     }
 
     /// Waits for a place in the bulkhead.
-    pub(crate) async fn place(&self) -> Place {
-        self.flow.places().take().await
+    pub(crate) async fn place(&self, priority: Priority) -> Place {
+        self.flow.places().take(priority).await
     }
 
     /// Waits until the rate allows an attempt.

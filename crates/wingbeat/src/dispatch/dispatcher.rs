@@ -25,7 +25,7 @@ use super::switch::Switch;
 use super::tenancy::Tenancy;
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
-use crate::limit::{Flow, Place, Seat, Turn};
+use crate::limit::{Flow, RunPlace, Seat, Turn};
 use crate::partition::{MARK, Router};
 use crate::policy::Rate;
 use crate::runtime::Control;
@@ -51,9 +51,9 @@ struct Next {
 }
 
 impl Next {
-    fn new(flow: &Flow) -> Self {
+    fn new(flow: &Arc<Flow>) -> Self {
         Self {
-            seat: Seat::new(flow.places()),
+            seat: Seat::new(Arc::clone(flow)),
             rate: flow.limits().rate,
             turn: Turn::new(flow.limiter()),
         }
@@ -350,7 +350,7 @@ impl Dispatcher {
     fn start(
         &self,
         mut works: Vec<Work>,
-        place: Option<Place>,
+        place: Option<RunPlace>,
         finished: mpsc::UnboundedSender<Finished>,
     ) -> Started {
         let attempt = Attempt {

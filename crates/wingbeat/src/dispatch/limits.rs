@@ -13,7 +13,7 @@ use wingbeat_core::unit::Write;
 use wingbeat_core::{Error, Key, Name, Result, RuntimeExt as _, Timestamp};
 
 use crate::limit::Flow;
-use crate::policy::{Limits, NewLimits, Rate};
+use crate::policy::{Limits, NewLimits, Priority, Rate};
 use crate::runtime::Control;
 use crate::unit::{OwnTable, ServiceContext, remove, run_unit};
 use crate::{decode, encode};
@@ -38,6 +38,8 @@ struct Changed {
     rate: Option<StoredRate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     per_tenant: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<Priority>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -58,6 +60,7 @@ impl Changed {
             rate: rate.or(coded.rate),
             // Another release may have no tenants.
             per_tenant: coded.per_tenant.map(|it| self.per_tenant.unwrap_or(it)),
+            priority: self.priority.unwrap_or(coded.priority),
         }
     }
 }
@@ -125,11 +128,12 @@ impl Limiting {
         let Some(limited) = self.all.iter().find(|it| it.flow.name() == name) else {
             return Ok(false);
         };
-        check(name, wanted, limited.coded)?;
+        check(name, wanted, &limited.flow, limited.coded)?;
         let NewLimits {
             concurrency,
             rate,
             per_tenant,
+            priority,
         } = wanted;
         let _turn = self.turn.lock().await;
         let rate = rate.map(|rate| StoredRate {
@@ -141,6 +145,7 @@ impl Limiting {
             concurrency,
             rate,
             per_tenant,
+            priority,
         };
         let changed = (wanted != NewLimits::default()).then_some(changed);
         self.write(name, changed).await?;
@@ -179,11 +184,12 @@ impl Limited {
 /// # Errors
 ///
 /// `limit_invalid`.
-fn check(name: &str, wanted: NewLimits, coded: Limits) -> Result<()> {
+fn check(name: &str, wanted: NewLimits, flow: &Flow, coded: Limits) -> Result<()> {
     let NewLimits {
         concurrency,
         rate,
         per_tenant,
+        priority,
     } = wanted;
     let most = Limits::CONCURRENCY_MAX;
     let is_wrong = |count: Option<usize>| count.is_some_and(|it| !(1..=most).contains(&it));
@@ -193,6 +199,8 @@ fn check(name: &str, wanted: NewLimits, coded: Limits) -> Result<()> {
         format!("the rate of {name} must be at least one a minute")
     } else if per_tenant.is_some() && coded.per_tenant.is_none() {
         format!("the code does not say what a tenant of {name} is")
+    } else if priority.is_some() && !flow.has_priority() {
+        format!("the service of {name} does not limit its runs, so a priority has no effect")
     } else {
         return Ok(());
     };

@@ -34,7 +34,8 @@ pub(super) struct Calling {
 impl Calling {
     pub(super) async fn run(self) {
         let runtime = &self.service.runtime;
-        let Some(_place) = runtime.timeout(PLACE_WITHIN, self.target.place()).await else {
+        let place = self.target.place(self.executor.priority);
+        let Some(_place) = runtime.timeout(PLACE_WITHIN, place).await else {
             return self.wait_in_store().await;
         };
         let turn = runtime.timeout(TURN_WITHIN, self.target.turn()).await;

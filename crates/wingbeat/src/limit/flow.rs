@@ -18,6 +18,8 @@ pub(crate) struct Flow {
     runtime: SharedRuntime,
     current: watch::Sender<Limits>,
     places: Arc<Places>,
+    /// The places of all runs of the service, if it limits them.
+    shared: Option<Arc<Places>>,
     /// Set if the concurrency of each tenant is limited, too.
     tenants: Option<Arc<Tenants>>,
     limiter: Mutex<Option<Arc<Limiter>>>,
@@ -27,6 +29,7 @@ impl Flow {
     pub(crate) fn new(
         name: impl Into<String>,
         limits: Limits,
+        shared: Option<Arc<Places>>,
         cache: &Arc<dyn Cache>,
         runtime: &SharedRuntime,
     ) -> Arc<Self> {
@@ -36,6 +39,7 @@ impl Flow {
             runtime: Arc::clone(runtime),
             current: watch::Sender::new(limits),
             places: Places::new(limits.concurrency),
+            shared,
             tenants: limits
                 .per_tenant
                 .map(|each| Tenants::new(each, Arc::clone(runtime))),
@@ -87,6 +91,17 @@ impl Flow {
 
     pub(crate) fn places(&self) -> Arc<Places> {
         Arc::clone(&self.places)
+    }
+
+    /// Returns whether the priority has an effect: whether runs wait for those of other
+    /// subscriptions.
+    pub(crate) fn has_priority(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Returns the places that all subscriptions of the service share, if it limits its runs.
+    pub(super) fn shared(&self) -> Option<Arc<Places>> {
+        self.shared.clone()
     }
 
     /// Returns the shares of tenants, if the code limits their concurrency.

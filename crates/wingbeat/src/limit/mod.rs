@@ -6,6 +6,7 @@
 
 mod flow;
 mod places;
+mod seat;
 mod tenants;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,8 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, LogLimit};
 
 pub(crate) use flow::Flow;
-pub(crate) use places::{Place, Places, Seat};
+pub(crate) use places::{Place, Places};
+pub(crate) use seat::{RunPlace, Seat};
 pub(crate) use tenants::{Share, Tenants};
 
 use crate::policy::Rate;

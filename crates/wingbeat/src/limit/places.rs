@@ -1,162 +1,169 @@
 //! Limits how much happens at the same time in this process.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
-/// Places for what happens at the same time. Who waits for one gets it in order of arrival.
+use crate::policy::Priority;
+
+/// One of so many places goes to whoever has waited longest, whatever its priority, so that those
+/// with a low one wait long, but not for ever.
+const FAIR_EVERY: u64 = 8;
+
+/// Places for what happens at the same time. Who waits for one gets it by priority, and then in
+/// order of arrival.
 pub(crate) struct Places {
-    free: Arc<Semaphore>,
-    size: Mutex<Size>,
+    state: Mutex<State>,
 }
 
-struct Size {
+#[derive(Default)]
+struct State {
     count: usize,
-    /// The number of taken places that vanish instead of becoming free.
-    excess: usize,
+    taken: usize,
+    /// Those that wait, by the rank of their priority and their arrival.
+    waiting: BTreeMap<Turn, oneshot::Sender<Place>>,
+    arrivals: u64,
+    /// The places that were given to those that waited.
+    given: u64,
+}
+
+/// The rank of a priority, and the number of an arrival.
+type Turn = (u8, u64);
+
+impl State {
+    /// Takes a free place for the next one that waits.
+    fn next(&mut self) -> Option<oneshot::Sender<Place>> {
+        if self.taken >= self.count {
+            return None;
+        }
+        let mut turns = self.waiting.keys().copied();
+        let turn = if (self.given + 1).is_multiple_of(FAIR_EVERY) {
+            turns.min_by_key(|(_, arrival)| *arrival)?
+        } else {
+            turns.next()?
+        };
+        self.given += 1;
+        self.taken += 1;
+        self.waiting.remove(&turn)
+    }
 }
 
 impl Places {
     pub(crate) fn new(count: usize) -> Arc<Self> {
+        let state = State {
+            count,
+            ..State::default()
+        };
         Arc::new(Self {
-            free: Arc::new(Semaphore::new(count)),
-            size: Mutex::new(Size { count, excess: 0 }),
+            state: Mutex::new(state),
         })
     }
 
-    fn size(&self) -> MutexGuard<'_, Size> {
-        self.size.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the number of places. Those that are taken stay so until they are given back.
-    pub(crate) fn resize(&self, count: usize) {
-        let mut size = self.size();
-        let more = count.saturating_sub(size.count);
-        let fewer = size.count.saturating_sub(count);
-        let kept = more.min(size.excess);
-        size.excess -= kept;
-        self.free.add_permits(more - kept);
-        size.excess += fewer - self.free.forget_permits(fewer);
-        size.count = count;
+    pub(crate) fn resize(self: &Arc<Self>, count: usize) {
+        self.state().count = count;
+        self.give();
+    }
+
+    /// Gives free places to those that wait.
+    fn give(self: &Arc<Self>) {
+        loop {
+            let next = self.state().next();
+            let Some(next) = next else { return };
+            // A place that nobody waits for any more comes back when it is dropped.
+            drop(next.send(self.place()));
+        }
+    }
+
+    fn place(self: &Arc<Self>) -> Place {
+        Place {
+            of: Arc::clone(self),
+        }
     }
 
     /// Takes a place if one is free and nobody waits for it.
-    fn try_take(self: &Arc<Self>) -> Option<Place> {
-        loop {
-            let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-            if let Some(place) = self.kept(permit) {
-                return Some(place);
-            }
+    pub(super) fn try_take(self: &Arc<Self>) -> Option<Place> {
+        let mut state = self.state();
+        if state.taken >= state.count || !state.waiting.is_empty() {
+            return None;
         }
+        state.taken += 1;
+        drop(state);
+        Some(self.place())
     }
 
-    /// Waits for a place.
-    pub(crate) async fn take(self: Arc<Self>) -> Place {
-        loop {
-            let permit = Arc::clone(&self.free).acquire_owned().await;
-            let permit = permit.expect("it is never closed");
-            if let Some(place) = self.kept(permit) {
-                return place;
-            }
+    /// Waits for a place. The first poll joins those that wait; dropping the future leaves them.
+    pub(crate) async fn take(self: Arc<Self>, priority: Priority) -> Place {
+        if let Some(place) = self.try_take() {
+            return place;
         }
+        let mut waiting = self.wait(priority);
+        self.give();
+        let place = (&mut waiting.receiver).await;
+        place.expect("a place comes before its sender is dropped")
     }
 
-    /// Returns the place of a permit, unless there are too many places: one that a waiting future
-    /// got and did not use became free without the check on its return.
-    fn kept(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Option<Place> {
-        let permit = self.unless_in_excess(permit)?;
-        Some(Place {
+    fn wait(self: &Arc<Self>, priority: Priority) -> Waiting {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state();
+        state.arrivals += 1;
+        let turn = (priority.rank(), state.arrivals);
+        state.waiting.insert(turn, sender);
+        Waiting {
             of: Arc::clone(self),
-            permit: Some(permit),
-        })
-    }
-
-    fn unless_in_excess(&self, permit: OwnedSemaphorePermit) -> Option<OwnedSemaphorePermit> {
-        let mut size = self.size();
-        if size.excess == 0 {
-            return Some(permit);
+            turn,
+            receiver,
         }
-        size.excess -= 1;
-        permit.forget();
-        None
+    }
+}
+
+/// One that waits for a place. Dropping it ends that, and gives back a place that it has got.
+struct Waiting {
+    of: Arc<Places>,
+    turn: Turn,
+    receiver: oneshot::Receiver<Place>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let left = self.of.state().waiting.remove(&self.turn);
+        drop(left);
     }
 }
 
 /// A taken place. It is free again when this is dropped.
 pub(crate) struct Place {
     of: Arc<Places>,
-    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            drop(self.of.unless_in_excess(permit));
-        }
-    }
-}
-
-/// The place for the next run.
-pub(crate) struct Seat {
-    places: Arc<Places>,
-    has: Option<Place>,
-    waiting: Option<BoxFuture<'static, Place>>,
-}
-
-impl Seat {
-    pub(crate) fn new(places: Arc<Places>) -> Self {
-        Self {
-            places,
-            has: None,
-            waiting: None,
-        }
-    }
-
-    /// Takes a place for one run. If there is none, [`wait`](Self::wait) gets the next one.
-    pub(crate) fn take(&mut self) -> Option<Place> {
-        if self.waiting.is_none() {
-            let free = self.has.take().or_else(|| self.places.try_take());
-            if free.is_some() {
-                return free;
-            }
-        }
-        let places = &self.places;
-        let waiting = || -> BoxFuture<'static, Place> { Box::pin(Arc::clone(places).take()) };
-        // The first poll joins the queue.
-        let place = self.waiting.get_or_insert_with(waiting).now_or_never()?;
-        self.waiting = None;
-        Some(place)
-    }
-
-    /// Keeps a place that was taken for the next run.
-    pub(crate) fn keep(&mut self, place: Place) {
-        self.has = Some(place);
-    }
-
-    /// Gives up the place, and waiting for one: there is nothing to run.
-    pub(crate) fn give_up(&mut self) {
-        (self.has, self.waiting) = (None, None);
-    }
-
-    /// Waits for the place that [`take`](Self::take) did not get. Dropping the future loses
-    /// nothing.
-    pub(crate) async fn wait(&mut self) {
-        match &mut self.waiting {
-            Some(waiting) => self.has = Some(waiting.await),
-            None => std::future::pending().await,
-        }
-        self.waiting = None;
+        self.of.state().taken -= 1;
+        self.of.give();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
     use super::*;
 
     fn taken(places: &Arc<Places>) -> Vec<Place> {
         std::iter::from_fn(|| places.try_take()).collect()
+    }
+
+    /// Waits for a place with a priority.
+    fn waiting(places: &Arc<Places>, priority: Priority) -> BoxFuture<'static, Place> {
+        let mut waiting = Arc::clone(places).take(priority).boxed();
+        assert!((&mut waiting).now_or_never().is_none(), "there is none");
+        waiting
     }
 
     #[test]
@@ -178,35 +185,58 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_was_given_to_a_waiting_future_counts() {
+    fn a_place_goes_by_priority_and_then_by_arrival() {
         let places = Places::new(1);
         let mut held = taken(&places);
-        let mut seat = Seat::new(Arc::clone(&places));
-        assert!(seat.take().is_none());
-        assert!(seat.wait().now_or_never().is_none());
-        held.clear();
-        places.resize(0);
-        seat.give_up();
-        assert!(places.try_take().is_none());
-        places.resize(1);
+        let [low, normal, first, second] = [
+            Priority::Low,
+            Priority::Normal,
+            Priority::High,
+            Priority::High,
+        ]
+        .map(|priority| waiting(&places, priority));
+        for next in [first, second, normal, low] {
+            held.clear();
+            held.extend(next.now_or_never());
+            assert_eq!(held.len(), 1, "it is its turn");
+        }
+    }
+
+    #[test]
+    fn who_has_waited_longest_gets_one_of_eight_places() {
+        let places = Places::new(1);
+        let mut held = taken(&places);
+        let mut low = waiting(&places, Priority::Low);
+        let mut given = 0;
+        loop {
+            let high = waiting(&places, Priority::High);
+            held.clear();
+            given += 1;
+            if let Some(place) = (&mut low).now_or_never() {
+                drop(high);
+                drop(place);
+                break;
+            }
+            held.extend(high.now_or_never());
+            assert_eq!(held.len(), 1, "it is its turn");
+        }
+        assert_eq!(given, FAIR_EVERY);
         assert_eq!(taken(&places).len(), 1);
     }
 
     #[test]
-    fn seats_take_turns() {
+    fn those_that_no_longer_wait_leave_nothing_behind() {
         let places = Places::new(1);
-        let mut seats = [(); 3].map(|()| Seat::new(Arc::clone(&places)));
-        let mut place = seats[0].take();
-        for at in [0, 1, 2, 0, 1, 2] {
-            for seat in &mut seats {
-                assert!(seat.take().is_none(), "there is one");
-            }
-            drop(place);
-            for (other, seat) in seats.iter_mut().enumerate().filter(|(it, _)| *it != at) {
-                assert!(seat.take().is_none(), "it is not the turn of {other}");
-            }
-            place = seats[at].take();
-            assert!(place.is_some(), "it is the turn of {at}");
-        }
+        let held = taken(&places);
+        let (gone, late) = (
+            waiting(&places, Priority::High),
+            waiting(&places, Priority::Low),
+        );
+        drop(gone);
+        drop(held);
+        // It has got the place, and does not use it.
+        drop(late);
+        assert!(places.state().waiting.is_empty());
+        assert_eq!(taken(&places).len(), 1);
     }
 }

@@ -48,6 +48,7 @@ mod peers;
 #[cfg(feature = "personal")]
 mod personal;
 mod poison;
+mod priorities;
 mod projecting;
 mod rates;
 #[cfg(feature = "host")]

@@ -253,6 +253,7 @@ fn shown(
         concurrency: one.limits().concurrency as u64,
         rate: one.limits().rate.map(written),
         per_tenant: one.limits().per_tenant.map(|it| it as u64),
+        priority: one.limits().priority,
         partitions: 0,
     }
 }

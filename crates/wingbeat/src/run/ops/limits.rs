@@ -14,7 +14,7 @@ use super::guard::Operator;
 use crate::app::RunningSubscription;
 use crate::call::Target;
 use crate::http::{Path, Problem, Query, Routes, plain};
-use crate::policy::{Limits, NewLimits};
+use crate::policy::{Limits, NewLimits, Priority, UnknownPriority};
 use crate::run::host::Host;
 use crate::{Error, Rate};
 
@@ -37,6 +37,8 @@ struct Wanted {
     /// The largest number of handlers that each process runs for one tenant at the same time, from
     /// 1 to 10,000, where the code says what a tenant is.
     per_tenant: Option<usize>,
+    /// `high`, `normal` or `low`, for a subscription of a service that limits its runs.
+    priority: Option<String>,
 }
 
 impl Wanted {
@@ -45,10 +47,12 @@ impl Wanted {
             let why = || format!("`{text}` is no rate: write it as `50/s` or `300/min`");
             read(text).ok_or_else(|| invalid(why()))
         });
+        let priority = self.priority.as_deref().map(str::parse).transpose();
         Ok(NewLimits {
             concurrency: self.concurrency,
             rate: rate.transpose()?,
             per_tenant: self.per_tenant,
+            priority: priority.map_err(|why: UnknownPriority| invalid(why.to_string()))?,
         })
     }
 }
@@ -63,6 +67,7 @@ struct Changed {
     rate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     per_tenant: Option<u64>,
+    priority: Priority,
 }
 
 pub(super) fn limit_routes() -> Routes<Arc<Host>> {
@@ -126,13 +131,15 @@ async fn limit_target(
 fn changed(by: &str, service: String, name: String, limits: Limits) -> Response {
     let (concurrency, rate) = (limits.concurrency as u64, limits.rate.map(written));
     let per_tenant = limits.per_tenant.map(|it| it as u64);
-    tracing::info!(target: "audit", by, service, name, concurrency, rate, per_tenant, "limits changed");
+    let priority = limits.priority;
+    tracing::info!(target: "audit", by, service, name, concurrency, rate, per_tenant, %priority, "limits changed");
     let body = Changed {
         service,
         name,
         concurrency,
         rate,
         per_tenant,
+        priority,
     };
     (StatusCode::ACCEPTED, Json(body)).into_response()
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Priority;
 use crate::{Name, Timestamp};
 
 /// A list.
@@ -74,6 +75,9 @@ pub struct Subscription {
     /// `null` without such a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_tenant: Option<u64>,
+    /// Which of its service's runs come first where several wait.
+    #[serde(default)]
+    pub priority: Priority,
     /// The pause, if an operator or a kill switch has paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
@@ -235,6 +239,7 @@ mod tests {
             concurrency: 64,
             rate: None,
             per_tenant: None,
+            priority: Priority::Normal,
         }
     }
 
