@@ -447,6 +447,7 @@ pub mod policy;
 pub mod ports;
 pub mod prelude;
 mod project;
+mod promise;
 mod publish;
 mod rebuild;
 mod replay;
@@ -481,6 +482,7 @@ pub use extract::{Extract, Now, Part, State};
 pub use handler::Handler;
 #[doc(inline)]
 pub use policy::{Rate, TargetPolicy};
+pub use promise::{Promise, PromiseEnd};
 #[doc(inline)]
 pub use request::{Request, RequestError, Requests};
 pub use retry::{Attempts, Retry};

@@ -26,6 +26,7 @@ use crate::http::Routes;
 use crate::http::measure::routed;
 use crate::policy::{Policy, SagaPolicy};
 use crate::project::Registered;
+use crate::promise::Promise;
 use crate::replay::{self, Begins, Histories};
 use crate::request::{Request, RequestHandler, patience};
 use crate::saga::{self, Saga, SagaCheck, SagaInput as _};
@@ -94,6 +95,8 @@ pub(crate) struct Wiring {
     pub(crate) sagas: Vec<saga::Outline>,
     pub(crate) description: ServiceDescription,
     pub(crate) waits: Vec<SagaWaits>,
+    /// The promises to users.
+    pub(crate) promises: Vec<Promise>,
     /// The time for which a dead letter waits for a decision.
     pub(crate) dead_letters_kept: Duration,
 }
@@ -135,6 +138,7 @@ impl Service<()> {
             sagas: Vec::new(),
             description: ServiceDescription::new(Name::new(name)),
             waits: Vec::new(),
+            promises: Vec::new(),
             dead_letters_kept: DEAD_LETTERS_KEPT,
         };
         Self { state: (), wiring }
@@ -726,6 +730,14 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self.wiring.description.uses.push(events);
         self.wiring.tables.push(Repo::<P::Aggregate>::derived());
         self.wiring.projections.push(Arc::new(Applying::<P>::new()));
+        self
+    }
+
+    /// Registers a promise to users, so that its metrics exist before it is made; see
+    /// [`Promise`](crate::Promise).
+    #[must_use]
+    pub fn promise(mut self, promise: Promise) -> Self {
+        self.wiring.promises.push(promise);
         self
     }
 

@@ -119,6 +119,7 @@ impl Starting {
                 redrives: BTreeMap::new(),
                 schemas: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
+                promises: BTreeMap::new(),
                 projections: BTreeMap::new(),
                 requests: BTreeMap::new(),
                 targets: Vec::new(),
@@ -175,6 +176,7 @@ impl Starting {
         let rows = (wiring.tables, wiring.projections);
         derived::start(&context, rows, &self.control, &mut self.running).await;
         self.replays(&context, wiring.histories);
+        self.running.promises.insert(context.name, wiring.promises);
         let (subscriptions, targets) = (wiring.subscriptions, wiring.targets);
         let flows = Flows::start(&context, &self.control, &subscriptions, &targets);
         let (flows, limiting) = flows.await;

@@ -23,6 +23,8 @@ mod early;
 mod evolving;
 #[cfg(all(feature = "host", feature = "otlp"))]
 mod exporting;
+#[cfg(all(feature = "host", feature = "otlp"))]
+mod exporting_metrics;
 #[cfg(feature = "host")]
 mod fan_out;
 mod findings;

@@ -14,6 +14,7 @@ use wingbeat::{
 };
 
 use crate::Config;
+use crate::checkout::PAID;
 use crate::copies::{CartCopy, ClaimCopy, ProductCopy, PromoCopy};
 use crate::domain::{Order, OrderCommand, Placed};
 use crate::feed::{Feed, FeedRow};
@@ -110,6 +111,7 @@ pub async fn place(
         .await?;
     let stored = records.deliver_to(order_id, user_id, &request.address);
     stored.await?;
+    PAID.make(&scope)?;
     let mut effects = Effects::new();
     effects.send(&StartCheckout {
         order_id,
@@ -119,6 +121,7 @@ pub async fn place(
         promo_code: promo_code.clone(),
         promo_unusable: price.promo_unusable,
         flash_claim_id,
+        accepted_at: Some(scope.now()),
         token: request.payment_token,
         deadlines: config.deadlines,
     });
