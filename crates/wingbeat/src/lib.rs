@@ -390,7 +390,7 @@
 //! | `console` | the operations console: [`run::console`]; includes `host` |
 //! | `cron` | schedules with cron expressions and time zones: `Service::cron` |
 //! | `personal` | personal data that can be erased: [`Personal`], [`Subjects`] |
-//! | `otlp` | spans to an OpenTelemetry collector |
+//! | `otlp` | spans, metrics and log records to an OpenTelemetry collector |
 //! | `test` | the test kit |
 //!
 //! # Types of other crates

@@ -51,6 +51,7 @@ mod peers;
 mod personal;
 mod poison;
 mod projecting;
+mod promising;
 mod rates;
 #[cfg(feature = "host")]
 mod reading;

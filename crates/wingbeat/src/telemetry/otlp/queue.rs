@@ -183,12 +183,11 @@ impl<T: Record> Sending<T> {
             // Records that come during a flush are not part of it.
             let mut left = self.queued.receiver.len();
             loop {
-                let count = self.queued.take(left, &mut batch);
-                self.send(std::mem::replace(&mut batch, Batch::new())).await;
-                left -= count;
-                if left == 0 || count == 0 {
+                left -= self.queued.take(left, &mut batch);
+                if batch.records.is_empty() {
                     break;
                 }
+                self.send(std::mem::replace(&mut batch, Batch::new())).await;
             }
             let _ = flush.send(()); // The caller may have timed out.
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod any_order;
+mod promised;
 
 use std::time::Duration;
 
