@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use shop_contracts::payments::{
     AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
 };
+use shop_contracts::shipping::{CancelShipment, ShipmentCancelled};
 use shop_contracts::{Money, OrderId};
 use shop_orders::checkout::PAID;
 use wingbeat::test::{TestApp, stub};
 use wingbeat::{PromiseEnd, Service};
 
-use super::{in_stock, order, orders};
+use super::{ADA, in_stock, order, orders};
 
 /// Returns how many orders were promised, and how the promises ended.
 fn counted(app: &TestApp) -> (i64, [i64; 4]) {
@@ -39,18 +41,44 @@ fn authorize(app: &TestApp, order_id: OrderId) {
     app.pass(Duration::from_secs(2));
 }
 
-#[test]
-fn an_order_that_is_paid_at_once_keeps_the_promise() {
+/// Payments that answers at once.
+fn paying() -> Service {
     let authorized = |it: &AuthorizePayment| PaymentAuthorized {
         order_id: it.order_id,
     };
-    let payments = stub("payments", authorized).on(async |it: CapturePayment| {
+    stub("payments", authorized).on(async |it: CapturePayment| {
         let (order_id, amount) = (it.order_id, Money::eur(900));
         Ok::<_, wingbeat::Error>(PaymentCaptured { order_id, amount })
-    });
-    let app = orders(vec![in_stock(), payments]);
+    })
+}
+
+#[test]
+fn an_order_that_is_paid_at_once_keeps_the_promise() {
+    let app = orders(vec![in_stock(), paying()]);
     assert_eq!(counted(&app), (0, [0; 4]));
     order(&app);
+    assert_eq!(counted(&app), (1, [1, 0, 0, 0]));
+}
+
+#[test]
+fn an_order_that_is_cancelled_after_its_payment_has_kept_the_promise_once() {
+    let cancelled = |it: &CancelShipment| ShipmentCancelled {
+        order_id: it.order_id,
+    };
+    let others = vec![in_stock(), paying(), stub("shipping", cancelled)];
+    let app = orders(others);
+    let placed = order(&app);
+    let token = app.sign_in(ADA, false);
+    let path = format!(
+        "/api/v1/orders/{}/cancel",
+        placed["order_id"].as_str().unwrap()
+    );
+    let (status, answer) = app.post(&path, &token, "cancel", &Value::Null);
+    assert_eq!(status, 202, "{answer}");
+    app.pass(Duration::from_secs(2));
+    let path = path.trim_end_matches("/cancel");
+    let (_, later) = app.ask("GET", path, &token, &Value::Null);
+    assert_eq!(later["status"], "cancelling", "{later}");
     assert_eq!(counted(&app), (1, [1, 0, 0, 0]));
 }
 
