@@ -11,7 +11,6 @@ use axum::middleware::from_fn;
 use wingbeat_core::transport::Binding;
 use wingbeat_core::{Kind, MessageType, Name};
 
-use crate::TargetPolicy;
 use crate::call::{CallHandler, Executor};
 use crate::describe::{
     RequestDescription, ServiceDescription, StoredKind, StoredName, SubscriptionDescription,
@@ -26,7 +25,6 @@ use crate::http::Routes;
 use crate::http::measure::routed;
 use crate::policy::{Policy, SagaPolicy};
 use crate::project::Registered;
-use crate::promise::Promise;
 use crate::replay::{self, Begins, Histories};
 use crate::request::{Request, RequestHandler, patience};
 use crate::saga::{self, Saga, SagaCheck, SagaInput as _};
@@ -36,6 +34,7 @@ use crate::state::{
 };
 use crate::stored::Stored;
 use crate::unit::{Published, Scope};
+use crate::{Promise, TargetPolicy};
 
 /// A service: its handlers, sagas, executors, schedules and routes.
 ///

@@ -1,5 +1,5 @@
-//! Exporting spans and log records to an OpenTelemetry collector: addresses, and a collector that is
-//! unavailable. `exporting_metrics` exports metrics.
+//! Exporting spans and log records to an OpenTelemetry collector: addresses, and a collector that
+//! is unavailable. `exporting_metrics` exports metrics.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -1,5 +1,6 @@
-//! Traces, metrics and log records as a collector receives them from the `shop` binary with the feature `otlp`, as one
-//! process and as a fleet on servers. The build with sabotage has every feature.
+//! Traces, metrics and log records as a collector receives them from the `shop` binary with the
+//! feature `otlp`, as one process and as a fleet on servers. The build with sabotage has every
+//! feature.
 
 use std::fs::File;
 use std::net::SocketAddr;

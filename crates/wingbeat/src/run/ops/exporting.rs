@@ -74,7 +74,8 @@ async fn send(
     }
 }
 
-/// The time of values: since when they are cumulated, and when they were read, in nanoseconds since 1970.
+/// The time of values in nanoseconds since 1970: since when they are cumulated, and when they were
+/// read.
 #[derive(Clone, Copy)]
 struct Time {
     start: u64,

@@ -70,7 +70,8 @@ pub(super) fn record() -> Option<Recorder> {
     Some(recorder)
 }
 
-/// The metrics of a process: those that it records, and those that are read when they are asked for.
+/// The metrics of a process: those that it records, and those that are read when they are asked
+/// for.
 #[derive(Clone)]
 pub(super) struct Metrics {
     pub(in crate::run) host: Arc<Host>,

@@ -83,8 +83,8 @@ impl Checkout {
         self.end_if_undone(fx);
     }
 
-    /// Ends the promise that the order is paid. One that waited too long has broken it; the customer
-    /// and the bank may release it.
+    /// Ends the promise that the order is paid. An order that waited too long has broken it; the
+    /// customer and the bank release it.
     fn end_promise(&mut self, rejected: Option<RejectReason>, fx: &mut Effects) {
         if self.promised_at.take().is_none() {
             return; // It is paid, or an older release has accepted it.

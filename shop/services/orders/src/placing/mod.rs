@@ -87,8 +87,7 @@ pub async fn place(
     records: Records,
     wingbeat::State(config): wingbeat::State<Config>,
 ) -> Result<Reply, Problem> {
-    let user_id = UserId(session.user_id);
-    let order_id = OrderId(scope.new_id());
+    let (user_id, order_id) = (UserId(session.user_id), OrderId(scope.new_id()));
     let flash_claim_id = request.flash_claim_id.as_deref().map(claim::parsed);
     let flash_claim_id = flash_claim_id.transpose()?;
     let lines = match flash_claim_id {
@@ -111,7 +110,6 @@ pub async fn place(
         .await?;
     let stored = records.deliver_to(order_id, user_id, &request.address);
     stored.await?;
-    PAID.make(&scope)?;
     let mut effects = Effects::new();
     effects.send(&StartCheckout {
         order_id,
@@ -252,6 +250,7 @@ impl Records {
         lines: &[Line],
         price: Price,
     ) -> Result<(), Problem> {
+        PAID.make(scope)?;
         let at = scope.now();
         let placed = Placed {
             user_id,
