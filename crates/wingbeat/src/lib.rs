@@ -390,7 +390,7 @@
 //! | `console` | the operations console: [`run::console`]; includes `host` |
 //! | `cron` | schedules with cron expressions and time zones: `Service::cron` |
 //! | `personal` | personal data that can be erased: [`Personal`], [`Subjects`] |
-//! | `otlp` | spans to an OpenTelemetry collector |
+//! | `otlp` | spans, metrics and log records to an OpenTelemetry collector |
 //! | `test` | the test kit |
 //!
 //! # Types of other crates
@@ -447,6 +447,7 @@ pub mod policy;
 pub mod ports;
 pub mod prelude;
 mod project;
+mod promise;
 mod publish;
 mod rebuild;
 mod replay;
@@ -481,6 +482,7 @@ pub use extract::{Extract, Now, Part, State};
 pub use handler::Handler;
 #[doc(inline)]
 pub use policy::{Rate, TargetPolicy};
+pub use promise::{Promise, PromiseEnd};
 #[doc(inline)]
 pub use request::{Request, RequestError, Requests};
 pub use retry::{Attempts, Retry};

@@ -11,7 +11,6 @@ use axum::middleware::from_fn;
 use wingbeat_core::transport::Binding;
 use wingbeat_core::{Kind, MessageType, Name};
 
-use crate::TargetPolicy;
 use crate::call::{CallHandler, Executor};
 use crate::describe::{
     RequestDescription, ServiceDescription, StoredKind, StoredName, SubscriptionDescription,
@@ -35,6 +34,7 @@ use crate::state::{
 };
 use crate::stored::Stored;
 use crate::unit::{Published, Scope};
+use crate::{Promise, TargetPolicy};
 
 /// A service: its handlers, sagas, executors, schedules and routes.
 ///
@@ -94,6 +94,8 @@ pub(crate) struct Wiring {
     pub(crate) sagas: Vec<saga::Outline>,
     pub(crate) description: ServiceDescription,
     pub(crate) waits: Vec<SagaWaits>,
+    /// The promises to users.
+    pub(crate) promises: Vec<Promise>,
     /// The time for which a dead letter waits for a decision.
     pub(crate) dead_letters_kept: Duration,
     /// The largest number of runs of all subscriptions in a process.
@@ -137,6 +139,7 @@ impl Service<()> {
             sagas: Vec::new(),
             description: ServiceDescription::new(Name::new(name)),
             waits: Vec::new(),
+            promises: Vec::new(),
             dead_letters_kept: DEAD_LETTERS_KEPT,
             concurrency: None,
         };
@@ -729,6 +732,14 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self.wiring.description.uses.push(events);
         self.wiring.tables.push(Repo::<P::Aggregate>::derived());
         self.wiring.projections.push(Arc::new(Applying::<P>::new()));
+        self
+    }
+
+    /// Registers a promise to users, so that its metrics exist before it is made; see
+    /// [`Promise`](crate::Promise).
+    #[must_use]
+    pub fn promise(mut self, promise: Promise) -> Self {
+        self.wiring.promises.push(promise);
         self
     }
 

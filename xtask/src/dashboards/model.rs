@@ -167,6 +167,11 @@ impl Choice {
 }
 
 impl Panel {
+    /// Whether Grafana asks for exemplars, which buckets have.
+    fn has_exemplars(&self, query: &Query) -> bool {
+        self.kind == Kind::Lines && query.text.contains("_bucket")
+    }
+
     fn json(&self, id: usize, place: &Value) -> Value {
         let source = json!({"type": "prometheus", "uid": SOURCE});
         let names = ('A'..='Z').map(String::from);
@@ -174,7 +179,7 @@ impl Panel {
             json!({
                 "refId": name, "datasource": source, "expr": query.text,
                 "legendFormat": query.legend, "instant": self.kind == Kind::Number,
-                "range": self.kind == Kind::Lines,
+                "range": self.kind == Kind::Lines, "exemplar": self.has_exemplars(query),
             })
         });
         json!({

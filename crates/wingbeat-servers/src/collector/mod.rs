@@ -1,5 +1,5 @@
-//! An OpenTelemetry collector inside the test's own process. It keeps the spans that it receives
-//! over OTLP/HTTP.
+//! An OpenTelemetry collector inside the test's own process. It keeps the spans, metrics and log
+//! records that it receives over OTLP/HTTP.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,9 +16,11 @@
 //! # }
 //! ```
 
+mod logs;
+mod metrics;
 mod trace;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -31,11 +33,14 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use logs::Log;
+pub use metrics::{Exemplar, Metrics, series};
 pub use trace::Trace;
 
 /// A span as it was exported. Ids are lower-case hexadecimal numbers.
@@ -64,7 +69,6 @@ pub struct Exported {
 
 impl Exported {
     fn of(service: &str, span: Span) -> Self {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let kind = span.kind().as_str_name().replace("SPAN_KIND_", "");
         Self {
             service: service.into(),
@@ -104,10 +108,18 @@ fn attribute(KeyValue { key, value, .. }: KeyValue) -> (String, String) {
     (key, value)
 }
 
+/// What was received.
 #[derive(Clone)]
 struct Taking {
     spans: Arc<Mutex<Vec<Exported>>>,
+    logs: Arc<Mutex<Vec<Log>>>,
+    metrics: Arc<Mutex<Vec<Metrics>>>,
+    /// The number of requests.
     count: watch::Sender<usize>,
+}
+
+fn locked<T>(all: &Mutex<T>) -> MutexGuard<'_, T> {
+    all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A running collector. It ends with the runtime of its test.
@@ -123,16 +135,29 @@ impl Collector {
     ///
     /// If the port cannot be opened.
     pub async fn start() -> Self {
+        Self::at(0).await
+    }
+
+    /// Starts a collector on this port of the loopback interface.
+    ///
+    /// # Panics
+    ///
+    /// If the port cannot be opened.
+    pub async fn at(port: u16) -> Self {
         let taking = Taking {
             spans: Arc::default(),
+            logs: Arc::default(),
+            metrics: Arc::default(),
             count: watch::Sender::new(0),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.expect("the loopback interface has a free port");
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        let listener = listener.expect("the port is free");
         let address = listener.local_addr();
         let port = address.expect("the listener is bound").port();
         let routes = Router::new()
             .route("/v1/traces", post(take))
+            .route("/v1/metrics", post(metrics::take))
+            .route("/v1/logs", post(logs::take))
             .with_state(taking.clone());
         tokio::spawn(axum::serve(listener, routes).into_future());
         Self { taking, port }
@@ -147,23 +172,45 @@ impl Collector {
     /// Returns the spans of a trace that it has received so far.
     #[must_use]
     pub fn trace(&self, id: &str) -> Trace {
-        let spans = self
-            .taking
-            .spans
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let spans = locked(&self.taking.spans);
         Trace::of(spans.iter().filter(|span| span.trace == id).cloned())
     }
 
     /// Removes and returns all spans.
     #[must_use]
     pub fn take_all(&self) -> Vec<Exported> {
-        let mut spans = self
-            .taking
-            .spans
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *spans)
+        std::mem::take(&mut *locked(&self.taking.spans))
+    }
+
+    /// Returns the log records that it has received so far.
+    #[must_use]
+    pub fn logs(&self) -> Vec<Log> {
+        locked(&self.taking.logs).clone()
+    }
+
+    /// Returns the metrics of each export that it has received so far, in order.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Metrics> {
+        locked(&self.taking.metrics).clone()
+    }
+
+    /// Waits until `found` returns something, asking it after each request, and returns that.
+    ///
+    /// # Panics
+    ///
+    /// If it returns nothing within `bound`.
+    pub async fn until<T>(&self, bound: Duration, found: impl Fn(&Self) -> Option<T>) -> T {
+        let mut count = self.taking.count.subscribe();
+        let search = async {
+            loop {
+                if let Some(found) = found(self) {
+                    return found;
+                }
+                count.changed().await.expect("the collector has the sender");
+            }
+        };
+        let found = tokio::time::timeout(bound, search).await;
+        found.expect("it is received in time")
     }
 
     /// Waits until `whole` accepts the trace, and returns it.
@@ -191,21 +238,44 @@ async fn take(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Vec<u8>, StatusCode> {
-    if headers["content-type"] != "application/x-protobuf" {
-        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    }
+    is_protobuf(&headers)?;
     let batch = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let mut spans = taking.spans.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut spans = locked(&taking.spans);
     for resource in batch.resource_spans {
-        let attributes = resource.resource.unwrap_or_default().attributes;
-        let mut attributes = attributes.into_iter().map(attribute);
-        let service = attributes.find(|(name, _)| name == "service.name");
-        let (_, service) = service.ok_or(StatusCode::BAD_REQUEST)?;
+        let service = service(resource.resource)?;
         let exported = resource.scope_spans.into_iter().flat_map(|it| it.spans);
         spans.extend(exported.map(|span| Exported::of(&service, span)));
     }
-    let count = spans.len();
     drop(spans); // A waiting test reads them at once.
-    taking.count.send_replace(count);
+    taking.count.send_modify(|count| *count += 1);
     Ok(ExportTraceServiceResponse::default().encode_to_vec())
+}
+
+fn is_protobuf(headers: &HeaderMap) -> Result<(), StatusCode> {
+    let kind = headers.get("content-type");
+    let is_right = kind.is_some_and(|it| it == "application/x-protobuf");
+    is_right
+        .then_some(())
+        .ok_or(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+}
+
+/// Returns the name of the service; every signal names the process in the same way.
+fn service(resource: Option<Resource>) -> Result<String, StatusCode> {
+    let attributes = resource.unwrap_or_default().attributes.into_iter();
+    let attributes: Vec<(String, String)> = attributes.map(attribute).collect();
+    let of = |name| {
+        let found = attributes.iter().find(|(key, _)| key == name);
+        let value = found.map(|(_, value)| value.clone());
+        value
+            .filter(|it| !it.is_empty())
+            .ok_or(StatusCode::BAD_REQUEST)
+    };
+    for name in ["service.namespace", "service.instance.id", "process.pid"] {
+        of(name)?;
+    }
+    of("service.name")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

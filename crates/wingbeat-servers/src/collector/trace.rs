@@ -74,6 +74,12 @@ impl Trace {
         first.unwrap_or_else(|| panic!("{service} has no answered span `{name}`: {self:#?}"))
     }
 
+    /// Returns whether the span with this id was received.
+    #[must_use]
+    pub fn has_span(&self, id: &str) -> bool {
+        self.spans.contains_key(id)
+    }
+
     /// Returns the span with this id.
     ///
     /// # Panics

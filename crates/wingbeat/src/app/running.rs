@@ -20,6 +20,7 @@ use crate::failed::{Decision, Redrives};
 use crate::limit::Flow;
 use crate::policy::{Limits, NewLimits};
 use crate::project::Projections;
+use crate::promise::Promise;
 use crate::publish::{RelayEnd, Unroutable, Unsent};
 use crate::rebuild::{RebuildStatus, Rebuilds};
 use crate::replay::{ReplayStatus, Replays};
@@ -87,6 +88,7 @@ pub struct Running {
     /// The types of messages that each service takes.
     pub(super) schemas: BTreeMap<Name, Vec<MessageType>>,
     pub(super) rebuilds: BTreeMap<Name, Arc<Rebuilds>>,
+    pub(super) promises: BTreeMap<Name, Vec<Promise>>,
     pub(super) projections: BTreeMap<Name, Arc<Projections>>,
     pub(super) requests: BTreeMap<Name, Requests>,
     /// The outside systems that the services call.
@@ -106,6 +108,12 @@ impl Running {
     #[cfg(feature = "http")]
     pub fn routes(&self) -> Router {
         self.routes.clone()
+    }
+
+    /// Returns the promises that a service registers.
+    #[must_use]
+    pub fn promises(&self, service: Name) -> &[Promise] {
+        self.promises.get(&service).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the names that have vanished, and the views that have changed, since the last start

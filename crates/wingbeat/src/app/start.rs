@@ -119,6 +119,7 @@ impl Starting {
                 redrives: BTreeMap::new(),
                 schemas: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
+                promises: BTreeMap::new(),
                 projections: BTreeMap::new(),
                 requests: BTreeMap::new(),
                 targets: Vec::new(),
@@ -177,6 +178,8 @@ impl Starting {
         let rows = (tables, projections);
         derived::start(&context, rows, &self.control, &mut self.running).await;
         self.replays(&context, std::mem::take(&mut wiring.histories));
+        let promises = std::mem::take(&mut wiring.promises);
+        self.running.promises.insert(context.name, promises);
         let flows = Flows::start(&context, &self.control, &wiring);
         let (flows, limiting) = flows.await;
         self.running.limiting.insert(context.name, limiting);

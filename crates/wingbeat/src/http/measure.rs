@@ -8,6 +8,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use wingbeat_core::runtime::SharedRuntime;
 
+use super::traced::Traced;
+use crate::telemetry::Context;
+
 /// The route of a request, set by the router that matches it. Paths are no labels, because they
 /// contain ids.
 #[derive(Clone, Default)]
@@ -36,8 +39,12 @@ pub async fn measure(
         ("status", response.status().as_str().to_owned()),
     ];
     let took = runtime.elapsed().saturating_sub(began);
-    metrics::histogram!("wingbeat_http_server_request_duration_seconds", &labels)
-        .record(took.as_secs_f64());
+    let measured = metrics::histogram!("wingbeat_http_server_request_duration_seconds", &labels);
+    let record = || measured.record(took.as_secs_f64());
+    match response.extensions().get() {
+        Some(Traced(trace)) => Context::at(*trace).enter(record),
+        None => record(),
+    }
     response
 }
 

@@ -23,6 +23,10 @@ pub fn traced(routes: Router, service: &'static str, runtime: SharedRuntime) -> 
     routes.layer(middleware::from_fn_with_state(tracing, trace))
 }
 
+/// The span of a request, with its response: for layers around this one.
+#[derive(Clone, Copy)]
+pub(super) struct Traced(pub(super) TraceParent);
+
 async fn trace(
     State(Tracing { service, runtime }): State<Tracing>,
     request: Request,
@@ -40,8 +44,9 @@ async fn trace(
     let span = telemetry::requested(service, &parts, trace, parent);
     let request_span = span.clone();
     let answer = Box::pin(next.run(Request::from_parts(parts, body)));
-    let response = Context::at(trace).run(span, answer).await;
+    let mut response = Context::at(trace).run(span, answer).await;
     telemetry::record_status(&request_span, response.status().as_u16());
+    response.extensions_mut().insert(Traced(trace));
     response
 }
 

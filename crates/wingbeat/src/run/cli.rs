@@ -208,7 +208,7 @@ async fn serve<P: Program>(
         Ok(checked) => checked,
         Err(why) => return cannot(name, &why),
     };
-    let logs = match logs::start(&settings) {
+    let logs = match logs::start(&settings, &roles.name(name)) {
         Ok(logs) => logs,
         Err(why) => return cannot(name, &why),
     };

@@ -1,4 +1,4 @@
-//! Log lines on stderr, and spans to a collector.
+//! Log lines on stderr; spans and log records to a collector.
 
 use std::io::IsTerminal as _;
 
@@ -15,21 +15,25 @@ use crate::telemetry::text::TextLines;
 /// Logging that was started.
 pub(super) struct Logs {
     #[cfg(feature = "otlp")]
-    spans: Option<crate::telemetry::otlp::Exporter>,
+    exporters: Vec<crate::telemetry::otlp::Exporter>,
 }
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Starts logging. A second start in one process changes nothing.
-pub(super) fn start<S>(settings: &Settings<S>) -> Result<Logs, RunError> {
+/// Starts logging as this service. A second start in one process changes nothing.
+#[cfg_attr(
+    not(feature = "otlp"),
+    allow(unused_variables, reason = "log lines do not name the process")
+)]
+pub(super) fn start<S>(settings: &Settings<S>, service: &str) -> Result<Logs, RunError> {
     let layers = vec![lines(settings)];
     #[cfg(feature = "otlp")]
-    let (layers, spans) = spans(settings, layers)?;
+    let (layers, exporters) = exported(settings, service, layers)?;
     // A test may have started it already.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     Ok(Logs {
         #[cfg(feature = "otlp")]
-        spans,
+        exporters,
     })
 }
 
@@ -43,20 +47,21 @@ pub(super) fn faults<S>(settings: &Settings<S>) -> Vec<RunError> {
         );
         faults.push(RunError::Program(text));
     }
-    #[cfg(feature = "otlp")]
-    if let Some(Err(why)) = settings.otlp.as_deref().map(crate::telemetry::otlp::check) {
-        faults.push(RunError::Collector(why.to_string()));
-    }
     faults
 }
 
-fn lines<S>(settings: &Settings<S>) -> BoxedLayer {
+/// Returns the filter of log lines and log records.
+fn filter<S>(settings: &Settings<S>) -> Targets {
     // The adapters log the clients' errors themselves. Spans go to the collector only: log lines
     // contain their ids.
     let quiet = "lapin=off,tokio_postgres=warn,wingbeat.spans=off";
     let filter = |log: &str| format!("{quiet},{log}").parse::<Targets>();
     let filter = filter(&settings.log).or_else(|_| filter("info"));
-    let filter = filter.expect("the directives for the clients are valid");
+    filter.expect("the directives for the clients are valid")
+}
+
+fn lines<S>(settings: &Settings<S>) -> BoxedLayer {
+    let filter = filter(settings);
     // A closed stderr is no reason to fail, and there is nowhere else to report it.
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
@@ -70,26 +75,40 @@ fn lines<S>(settings: &Settings<S>) -> BoxedLayer {
     }
 }
 
+/// The layers that export, with what flushes them.
 #[cfg(feature = "otlp")]
-fn spans<S>(
+type Exported = (Vec<BoxedLayer>, Vec<crate::telemetry::otlp::Exporter>);
+
+#[cfg(feature = "otlp")]
+fn exported<S>(
     settings: &Settings<S>,
+    service: &str,
     mut layers: Vec<BoxedLayer>,
-) -> Result<(Vec<BoxedLayer>, Option<crate::telemetry::otlp::Exporter>), RunError> {
-    let Some(collector) = &settings.otlp else {
-        return Ok((layers, None));
-    };
-    let started = crate::telemetry::otlp::start(collector, &settings.tls);
-    let (spans, exporter) = started.map_err(|why| RunError::Collector(why.to_string()))?;
-    layers.push(spans.layer().boxed());
-    Ok((layers, Some(exporter)))
+) -> Result<Exported, RunError> {
+    use crate::telemetry::otlp::{NotCollector, logs_to, spans_to};
+    let refused = |why: NotCollector| RunError::Collector(why.to_string());
+    let mut exporters = Vec::new();
+    if let Some(url) = &settings.otlp.traces {
+        let (spans, exporter) = spans_to(url, &settings.tls).map_err(refused)?;
+        layers.push(spans.layer().boxed());
+        exporters.push(exporter);
+    }
+    if let Some(url) = &settings.otlp.logs {
+        let (records, exporter) = logs_to(url, service, &settings.tls).map_err(refused)?;
+        layers.push(records.layer().with_filter(filter(settings)).boxed());
+        exporters.push(exporter);
+    }
+    Ok((layers, exporters))
 }
 
 impl Logs {
-    /// Sends the remaining spans, within three seconds.
+    /// Sends the remaining spans and log records, within three seconds.
     pub(super) async fn close(self) {
         #[cfg(feature = "otlp")]
-        if let Some(spans) = &self.spans {
-            spans.flush(std::time::Duration::from_secs(3)).await;
+        {
+            let within = std::time::Duration::from_secs(3);
+            let flushes = self.exporters.iter().map(|it| it.flush(within));
+            futures_util::future::join_all(flushes).await;
         }
     }
 }

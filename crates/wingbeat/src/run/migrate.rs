@@ -18,7 +18,7 @@ pub(super) async fn run<P: Program>(program: &P, sources: &Sources) -> Result<()
             return Ok(());
         }
     };
-    let logs = logs::start(&settings)?;
+    let logs = logs::start(&settings, program.name())?;
     let done = migrate_all(program, &settings, migrate).await;
     logs.close().await;
     done

@@ -49,7 +49,7 @@ pub use process::{open, open_on};
 pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
 pub use settings::{
-    BodyPlace, LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError, TrustFiles,
+    BodyPlace, LogFormat, Otlp, OwnSettings, Secret, Servers, Settings, SettingsError, TrustFiles,
 };
 pub use system::RunningSystem;
 #[cfg(feature = "servers")]

@@ -209,6 +209,8 @@ async fn start<P: Program>(
         printed: Vec::new(),
         end,
         serving: Vec::new(),
+        #[cfg(feature = "otlp")]
+        exporting: None,
     };
     let program = Arc::clone(&process.program);
     let routes = program.routes(&process).await?;
@@ -216,7 +218,7 @@ async fn start<P: Program>(
     let routes = closing(routes, process.readiness.clone());
     process.serve(public.listen()?, routes, limits, &ended);
     if let Some((listener, handle)) = ops {
-        process.operate(listener.listen()?, handle, &ended);
+        process.operate(listener.listen()?, handle, &ended)?;
     }
     process.printed = program.prepare(&process).await?;
     process.readiness.open();
@@ -284,18 +286,24 @@ impl<P: Program> Process<P> {
         listener: TcpListener,
         recorder: ops::Recorder,
         ended: &watch::Receiver<bool>,
-    ) {
-        let (host, readiness) = (Arc::clone(&self.host), self.readiness.clone());
+    ) -> Result<(), RunError> {
+        let metrics = ops::Metrics {
+            host: Arc::clone(&self.host),
+            readiness: self.readiness.clone(),
+            recorder,
+        };
+        #[cfg(feature = "otlp")]
+        self.export(metrics.clone())?;
         let token = self.settings.ops_token.clone();
         #[cfg(feature = "console")]
         let console = console::on_port(
             self.program.name(),
-            Arc::clone(&host),
-            readiness.clone(),
+            Arc::clone(&self.host),
+            self.readiness.clone(),
             token.clone(),
             self.runtime.clone(),
         );
-        let routes = ops::routes(host, readiness, recorder, token);
+        let routes = ops::routes(metrics, token);
         #[cfg(feature = "console")]
         let routes = routes.merge(console);
         let limits = Limits {
@@ -303,6 +311,22 @@ impl<P: Program> Process<P> {
             ..Limits::default()
         };
         self.serve(listener, routes, limits, ended);
+        Ok(())
+    }
+
+    /// Starts to send the metrics to the collector of the settings, if they name one.
+    #[cfg(feature = "otlp")]
+    fn export(&mut self, metrics: ops::Metrics) -> Result<(), RunError> {
+        use crate::telemetry::otlp::Points;
+        let otlp = &self.settings.otlp;
+        if let Some(url) = &otlp.metrics {
+            let service = self.roles.name(self.program.name());
+            let points = Points::to(url, &service, &self.settings.tls);
+            let points = points.map_err(|why| RunError::Collector(why.to_string()))?;
+            let exporting = ops::Exporting::start(metrics, points, otlp.interval);
+            self.exporting = Some(exporting);
+        }
+        Ok(())
     }
 
     /// Reports the process as not ready while its servers do not answer.
@@ -329,6 +353,10 @@ impl<P: Program> Process<P> {
         let drained = tokio::time::timeout(DRAIN_WITHIN, self.host.drain()).await;
         if drained.is_err() {
             tracing::warn!("some work was not finished in time; the next start continues it");
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(exporting) = self.exporting {
+            exporting.finish().await;
         }
         self.host.stop().await;
     }

@@ -237,6 +237,9 @@ pub struct Process<P: Program> {
     pub(super) printed: Vec<String>,
     pub(super) end: watch::Sender<bool>,
     pub(super) serving: Vec<JoinHandle<()>>,
+    /// Sends the metrics, if the settings name a collector.
+    #[cfg(feature = "otlp")]
+    pub(super) exporting: Option<super::ops::Exporting>,
 }
 
 /// A running role without services.

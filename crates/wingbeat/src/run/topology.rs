@@ -54,7 +54,7 @@ pub(super) async fn run<P: Program>(program: &P, args: &ArgMatches) -> Result<Ex
     let (name, args) = args.subcommand().expect("clap requires a command");
     let sources = sources(&Field::of::<P::Own>(), args);
     let settings = read(&sources)?;
-    let logs = logs::start(&settings)?;
+    let logs = logs::start(&settings, program.name())?;
     let done = on_broker(program, &settings, name, args).await;
     logs.close().await;
     done

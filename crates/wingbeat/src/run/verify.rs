@@ -53,7 +53,7 @@ pub(super) async fn run<P: Program>(program: &P, args: &ArgMatches) -> Result<Ex
     let sources = sources(&Field::of::<P::Own>(), args);
     let (settings, faults) = Settings::<P::Own>::read_all(&sources);
     RunError::all(faults.into_iter().map(RunError::from).collect())?;
-    let logs = logs::start(&settings)?;
+    let logs = logs::start(&settings, program.name())?;
     let verified = verify(program, &settings, args).await;
     logs.close().await;
     Ok(match verified?.defects {

@@ -11,6 +11,7 @@ use super::answers::{AcceptsTimer, Answers};
 use crate::call::Call;
 use crate::effects::{CommandMessage, Effects, EventMessage};
 use crate::encode;
+use crate::promise::Promise;
 use crate::state::{Aggregate, Entity, Repo, Table};
 use crate::unit::{Scope, text};
 
@@ -177,6 +178,33 @@ impl<I> SagaEffects<I> {
     {
         self.changes.push(Box::new(move |scope| {
             Box::pin(async move { Table::<E>::of(&scope).update(&id, change).await.map(drop) })
+        }));
+        self
+    }
+
+    /// Counts a [promise](Promise) that this step makes.
+    pub fn make(&mut self, promise: Promise) -> &mut Self {
+        self.count(move |scope| promise.make(scope))
+    }
+
+    /// Counts a promise that was made at `since` and that this step keeps: in time or late.
+    pub fn keep(&mut self, promise: Promise, since: Timestamp) -> &mut Self {
+        self.count(move |scope| promise.keep(scope, since))
+    }
+
+    /// Counts a promise that will not be kept.
+    pub fn fail(&mut self, promise: Promise) -> &mut Self {
+        self.count(move |scope| promise.fail(scope))
+    }
+
+    /// Counts a promise that nobody waits for any more.
+    pub fn release(&mut self, promise: Promise) -> &mut Self {
+        self.count(move |scope| promise.release(scope))
+    }
+
+    fn count(&mut self, counting: impl FnOnce(&Scope) -> Result<()> + Send + 'static) -> &mut Self {
+        self.changes.push(Box::new(move |scope| {
+            Box::pin(async move { counting(&scope) })
         }));
         self
     }

@@ -60,6 +60,15 @@ impl Context {
         }
     }
 
+    /// Calls a function in this context.
+    #[cfg(feature = "http")]
+    pub(crate) fn enter<T>(self, work: impl FnOnce() -> T) -> T {
+        let _turn = Turn {
+            before: CURRENT.replace(Some(self)),
+        };
+        work()
+    }
+
     /// Runs a future in this context and span.
     pub fn run<F: Future + Unpin>(self, span: Span, work: F) -> Within<F> {
         let context = self;

@@ -31,24 +31,29 @@ where
     ) -> fmt::Result {
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let mut line = Line::default();
-        event.record(&mut line);
-        let Line(mut line) = line;
-        // Events of the crate `log` carry their target as a field.
-        let target = line.remove("log.target");
-        line.retain(|name, _| !name.starts_with("log."));
-        let metadata = event.metadata();
+        let (target, mut line) = fields(event);
         line.insert("timestamp".into(), time.into());
-        line.insert("level".into(), metadata.level().as_str().into());
-        line.insert(
-            "target".into(),
-            target.unwrap_or_else(|| metadata.target().into()),
-        );
+        line.insert("level".into(), event.metadata().level().as_str().into());
+        line.insert("target".into(), target.into());
         if let Some(context) = current() {
             enter(&mut line, context);
         }
         writeln!(writer, "{}", Value::Object(line))
     }
+}
+
+/// Returns the target of an event and its fields, the message included, with bounded texts.
+pub(super) fn fields(event: &Event<'_>) -> (String, Map<String, Value>) {
+    let mut line = Line::default();
+    event.record(&mut line);
+    let Line(mut line) = line;
+    // Events of the crate `log` carry their target as a field.
+    let target = match line.remove("log.target") {
+        Some(Value::String(target)) => target,
+        _ => event.metadata().target().to_owned(),
+    };
+    line.retain(|name, _| !name.starts_with("log."));
+    (target, line)
 }
 
 fn enter(line: &mut Map<String, Value>, context: Context) {

@@ -5,7 +5,7 @@
 //! - `spans`: the spans, under the target [`SPANS`]. They are only built if a
 //!   subscriber enables that target.
 //! - [`json`], [`text`]: log lines with the ids of the current work.
-//! - `otlp` (feature): sends the spans to a collector.
+//! - `otlp` (feature): sends spans, log records and metrics to a collector.
 //! - [`metrics`]: the crate with which a program records metrics of its own. `/metrics` on the
 //!   operator's port shows them with those of the framework.
 //!

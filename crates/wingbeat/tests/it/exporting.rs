@@ -1,4 +1,5 @@
-//! Exporting spans to an OpenTelemetry collector: addresses, and a collector that is unavailable.
+//! Exporting spans and log records to an OpenTelemetry collector: addresses, and a collector that
+//! is unavailable. `exporting_metrics` exports metrics.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -6,15 +7,20 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
 use tracing::subscriber::with_default;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use wingbeat::ports::TraceParent;
 use wingbeat::telemetry;
+use wingbeat::telemetry::json::JsonLines;
 use wingbeat::telemetry::metrics::{
     self, Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
@@ -27,6 +33,7 @@ use wingbeat_servers::collector::Collector;
 const BOUND: Duration = Duration::from_secs(300);
 /// The caller's trace and span.
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER_SPAN: &str = "b7ad6b7169203331";
 
 /// The trace of the spans here.
@@ -76,14 +83,14 @@ fn silent() -> (TcpListener, String) {
     (listener, url)
 }
 
-/// Counts spans by outcome.
+/// Counts spans and log records by outcome.
 #[derive(Default)]
-struct Counted(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+struct Counted(Mutex<BTreeMap<(String, String), Arc<AtomicU64>>>);
 
 impl Counted {
-    fn of(&self, outcome: &str) -> u64 {
+    fn of(&self, metric: &str, outcome: &str) -> u64 {
         let counted = self.0.lock().unwrap();
-        let count = counted.get(outcome);
+        let count = counted.get(&(metric.to_owned(), outcome.to_owned()));
         count.map_or(0, |count| count.load(Ordering::Relaxed))
     }
 }
@@ -94,13 +101,14 @@ impl Recorder for Counted {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        if key.name() != "wingbeat_otlp_spans_total" {
+        if !key.name().starts_with("wingbeat_otlp_") {
             return Counter::noop();
         }
         let mut labels = key.labels();
         let outcome = labels.find(|label| label.key() == "outcome").unwrap();
         let mut counted = self.0.lock().unwrap();
-        let count = counted.entry(outcome.value().to_owned()).or_default();
+        let series = (key.name().to_owned(), outcome.value().to_owned());
+        let count = counted.entry(series).or_default();
         Counter::from_arc(Arc::clone(count))
     }
 
@@ -135,8 +143,121 @@ fn an_unavailable_collector_costs_counted_spans_and_no_time() {
             flushed.expect("the flush ends at its limit");
         });
     });
-    assert_eq!(counted.of("failed"), 10);
-    assert_eq!(counted.of("full"), 10_000 - 8_192);
+    assert_eq!(counted.of(otlp::metric::SPANS, "failed"), 10);
+    assert_eq!(counted.of(otlp::metric::SPANS, "full"), 10_000 - 8_192);
+}
+
+/// Logs while a collector is silent, and returns the number of dropped records.
+fn dropped(log: impl Fn()) -> u64 {
+    let counted = Counted::default();
+    let (_listener, mute) = silent();
+    metrics::with_local_recorder(&counted, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let (records, exporter) = otlp::start_logs(&mute, "a", &TlsFiles::default()).unwrap();
+            let subscriber = tracing_subscriber::registry().with(records.layer());
+            with_default(subscriber, log);
+            let flush = exporter.flush(Duration::from_millis(300));
+            let flushed = tokio::time::timeout(BOUND, flush).await;
+            flushed.expect("the flush ends at its limit");
+        });
+    });
+    counted.of(otlp::metric::LOG_RECORDS, "full")
+}
+
+#[test]
+fn log_records_that_wait_are_bounded_in_number_and_in_size() {
+    let small = || (0..10_000).for_each(|number| tracing::info!(number, "small"));
+    assert_eq!(dropped(small), 10_000 - 8_192);
+    let text = "x".repeat(100_000);
+    // A text is cut at 8 KiB, and 16 MiB may wait.
+    let large = || (0..3_000).for_each(|_| tracing::info!("{text}"));
+    let dropped = dropped(large);
+    assert!((900..1_000).contains(&dropped), "{dropped}");
+}
+
+/// Keeps what is written.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_log_record_has_what_a_line_has() {
+    let collector = Collector::start().await;
+    let (records, exporter) =
+        otlp::start_logs(&collector.url(), "lighthouse", &TlsFiles::default()).unwrap();
+    let (sink, filter) = (Sink::default(), "info".parse::<Targets>().unwrap());
+    let out = sink.clone();
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(JsonLines)
+        .with_writer(move || out.clone())
+        .with_filter(filter.clone());
+    let records = records.layer().with_filter(filter);
+    let subscriber = tracing_subscriber::registry().with(lines).with(records);
+    let work = Box::pin(async {
+        let (tries, ratio) = (2, 0.5);
+        tracing::warn!(target: "lamp", queue = "q", tries, ratio, hot = true, "it is {}", "lit");
+        tracing::debug!("the filter refuses it");
+    });
+    with_default(subscriber, || {
+        let within = Context::at(parent().child(7)).run(tracing::Span::none(), work);
+        futures_util::FutureExt::now_or_never(within).unwrap();
+        tracing::error!("outside of any work");
+        tracing::info!(target: "hyper::client", "of the export itself");
+    });
+    exporter.flush(BOUND).await;
+    let logs = collector.logs();
+    let all: Vec<_> = logs
+        .iter()
+        .map(|it| (it.severity, &*it.level, &*it.message))
+        .collect();
+    assert_eq!(
+        all,
+        [
+            (17, "ERROR", "outside of any work"),
+            (13, "WARN", "it is lit")
+        ]
+    );
+    let (outside, warning) = (&logs[0], &logs[1]);
+    assert_eq!(
+        (&*warning.service, &*warning.target),
+        ("lighthouse", "lamp")
+    );
+    assert_eq!((&*outside.trace, &*outside.span), ("", ""));
+
+    let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+    let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&*warning.trace, &*warning.span),
+        (TRACE, "0000000000000007")
+    );
+    for (name, value) in line.as_object().unwrap() {
+        let exported = match name.as_str() {
+            "timestamp" => continue,
+            "level" => &warning.level,
+            "target" => &warning.target,
+            "message" => &warning.message,
+            "trace_id" => &warning.trace,
+            "span_id" => &warning.span,
+            field => warning.text(field),
+        };
+        let shown = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        let exported = exported.replace("Some(DoubleValue(0.5))", "0.5");
+        assert_eq!(exported, shown, "{name}");
+    }
 }
 
 #[tokio::test]

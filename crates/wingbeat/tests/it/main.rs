@@ -23,6 +23,8 @@ mod early;
 mod evolving;
 #[cfg(all(feature = "host", feature = "otlp"))]
 mod exporting;
+#[cfg(all(feature = "host", feature = "otlp"))]
+mod exporting_metrics;
 #[cfg(feature = "host")]
 mod fan_out;
 mod findings;
@@ -50,6 +52,7 @@ mod personal;
 mod poison;
 mod priorities;
 mod projecting;
+mod promising;
 mod rates;
 #[cfg(feature = "host")]
 mod reading;

@@ -227,6 +227,7 @@ mod tests {
                     promo_code: None,
                     promo_unusable: false,
                     flash_claim_id: None,
+                    accepted_at: None,
                     token: "tok_ok".into(),
                     deadlines: shop_orders::config::Deadlines::default(),
                 })

@@ -15,7 +15,7 @@ use crate::shared::PLAIN;
 
 /// The metrics that a fleet without faults, batches, schedules and requests does not expose. Their
 /// panels are empty.
-const ABSENT: [&str; 18] = [
+const ABSENT: [&str; 20] = [
     "wingbeat_bodies_total",
     "wingbeat_breaker_changes_total",
     "wingbeat_calls_given_up_total",
@@ -24,6 +24,8 @@ const ABSENT: [&str; 18] = [
     "wingbeat_messages_returned_total",
     "wingbeat_messaging_batch_size",
     "wingbeat_messaging_failures_total",
+    "wingbeat_otlp_log_records_total",
+    "wingbeat_otlp_metric_points_total",
     "wingbeat_otlp_spans_total",
     "wingbeat_outbox_unroutable",
     "wingbeat_replies_dropped_total",

@@ -18,7 +18,7 @@ use crate::shared::PLAIN;
 use crate::storefront::open_sale;
 
 /// The metrics that one process on its data directory has no reason to expose.
-const NOT_EMBEDDED: [(&str, &str); 22] = [
+const NOT_EMBEDDED: [(&str, &str); 24] = [
     ("wingbeat_messaging_batch_size", "the shop has no batches"),
     ("wingbeat_requests_total", "the shop asks no requests"),
     ("wingbeat_requests_pending", "the shop asks no requests"),
@@ -35,6 +35,14 @@ const NOT_EMBEDDED: [(&str, &str); 22] = [
     ("wingbeat_schedule_runs_total", "the shop has no schedules"),
     ("wingbeat_outbox_unroutable", "it is its own broker"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),
+    (
+        "wingbeat_otlp_log_records_total",
+        "it is built without OTLP",
+    ),
+    (
+        "wingbeat_otlp_metric_points_total",
+        "it is built without OTLP",
+    ),
     ("wingbeat_messaging_failures_total", "nothing fails"),
     ("wingbeat_messages_returned_total", "it is its own broker"),
     (
@@ -62,7 +70,7 @@ const NOT_EMBEDDED: [(&str, &str); 22] = [
 ];
 
 /// The metrics that a fleet has no reason to expose.
-const NOT_IN_A_FLEET: [(&str, &str); 14] = [
+const NOT_IN_A_FLEET: [(&str, &str); 16] = [
     ("wingbeat_messaging_batch_size", "the shop has no batches"),
     ("wingbeat_requests_total", "the shop asks no requests"),
     ("wingbeat_requests_pending", "the shop asks no requests"),
@@ -79,6 +87,14 @@ const NOT_IN_A_FLEET: [(&str, &str); 14] = [
     ("wingbeat_schedule_runs_total", "the shop has no schedules"),
     ("wingbeat_outbox_unroutable", "every message has a queue"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),
+    (
+        "wingbeat_otlp_log_records_total",
+        "it is built without OTLP",
+    ),
+    (
+        "wingbeat_otlp_metric_points_total",
+        "it is built without OTLP",
+    ),
     (
         "wingbeat_messages_returned_total",
         "every message has a queue",
@@ -202,7 +218,16 @@ async fn one_process_exposes_the_documented_metrics_and_counts_checkouts_across_
     for id in placed {
         shopper.wait_ended(&id, BOUND).await.unwrap();
     }
-    once_ended(&site, all).await;
+    let scrape = once_ended(&site, all).await;
+    // The promises of all orders, across the kill: one of them had a card that is declined.
+    let paid = [("service", "orders"), ("promise", "orders_paid")];
+    assert_eq!(
+        scrape.sum("wingbeat_promises_made_total", &paid),
+        all as f64
+    );
+    let ended = scrape.by_label("wingbeat_promises_ended_total", &paid, "outcome");
+    assert_eq!(ended.values().sum::<u64>(), all);
+    assert_eq!(ended.get("released"), Some(&1), "{ended:?}");
     drop(running);
 }
 

@@ -1,5 +1,6 @@
-//! Traces as a collector receives them from the `shop` binary with the feature `otlp`, as one
-//! process and as a fleet on servers. The build with sabotage has every feature.
+//! Traces, metrics and log records as a collector receives them from the `shop` binary with the
+//! feature `otlp`, as one process and as a fleet on servers. The build with sabotage has every
+//! feature.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use shop_e2e::fleet::Plan;
 use shop_e2e::http_suite::{order as an_order, raw};
 use shop_e2e::process::{Place, Running, sabotaged};
 use shop_e2e::wait::BOUND;
-use wingbeat_servers::collector::{Collector, Trace};
+use wingbeat_servers::collector::{Collector, Exemplar, Trace};
 
 /// The caller's trace and span.
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -199,4 +200,28 @@ async fn one_order_is_one_trace_in_one_process_which_exports_its_last_spans() {
         ("call payments.provider", "unavailable")
     );
     assert!(line["causation_id"].is_string(), "{line}");
+    // So does the exported log, record by record.
+    let logs = collector.logs();
+    assert!(logs.iter().all(|it| it.service == "shop"), "{logs:?}");
+    let exported = logs
+        .iter()
+        .find(|it| it.span == span.id && !it.text("call").is_empty());
+    let exported = exported.unwrap_or_else(|| panic!("{} is missing in {logs:#?}", span.id));
+    assert_eq!(
+        (&*exported.trace, &json!(exported.message)),
+        (TRACE, &line["message"])
+    );
+    assert_eq!(exported.text("causation_id"), line["causation_id"]);
+    // The last metrics, and exemplars whose traces are there.
+    let last = collector.metrics().pop().unwrap();
+    assert_eq!(last.service, "shop");
+    let made = r#"wingbeat_promises_made_total{promise="orders_paid",service="orders"}"#;
+    assert_eq!(last.values[made], 1.0);
+    assert!(!last.exemplars.is_empty());
+    for exemplar in &last.exemplars {
+        let trace = collector.trace(&exemplar.trace);
+        assert!(trace.has_span(&exemplar.span), "{exemplar:?}: {trace:?}");
+    }
+    let of_order = |it: &&Exemplar| it.trace == TRACE && it.metric.ends_with("_lag_seconds");
+    assert!(last.exemplars.iter().any(|it| of_order(&it)), "{last:?}");
 }

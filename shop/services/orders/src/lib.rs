@@ -62,6 +62,7 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
             followed: Followed::default(),
             streams: OpenStreams::default(),
         })
+        .promise(checkout::PAID)
         .saga::<checkout::Checkout>()
         .on(handlers::product_listed)
         .on(handlers::product_retired)

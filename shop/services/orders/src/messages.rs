@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimId, Lines, Money, OrderId, UserId};
-use wingbeat::{Command, Event, JsonSchema, schemars};
+use wingbeat::{Command, Event, JsonSchema, Timestamp, schemars};
 
 use crate::config::Deadlines;
 
@@ -28,6 +28,9 @@ pub struct StartCheckout {
     /// The claim on a flash sale that has the unit already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flash_claim_id: Option<ClaimId>,
+    /// The time of the acceptance, from which the promise counts that the order is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_at: Option<Timestamp>,
     /// The provider's token of the card.
     pub token: String,
     /// The deadlines.

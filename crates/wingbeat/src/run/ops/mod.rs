@@ -4,6 +4,9 @@ pub(crate) mod api;
 mod catalogue;
 mod condition;
 mod contracts;
+mod exemplars;
+#[cfg(feature = "otlp")]
+mod exporting;
 mod fan_out;
 mod guard;
 mod incidents;
@@ -11,6 +14,7 @@ mod letter;
 mod letters;
 mod limits;
 mod lists;
+mod openmetrics;
 mod overload;
 mod page;
 mod rebuilds;
@@ -26,9 +30,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use prometheus::TextEncoder;
+use prometheus::proto::MetricFamily;
 
 use super::host::Host;
 use super::readiness::{Readiness, health};
@@ -37,6 +44,8 @@ use crate::http::{Problem, problems};
 use page::Page;
 
 pub use api::{look, operator, operator_routes};
+#[cfg(feature = "otlp")]
+pub(super) use exporting::Exporting;
 pub use fan_out::{Answer, Asked, FanOut, Processes, story_routes};
 pub use guard::Operator;
 #[cfg(feature = "console")]
@@ -61,25 +70,32 @@ pub(super) fn record() -> Option<Recorder> {
     Some(recorder)
 }
 
+/// The metrics of a process: those that it records, and those that are read when they are asked
+/// for.
 #[derive(Clone)]
-struct Metrics {
-    host: Arc<Host>,
-    readiness: Readiness,
-    recorder: Recorder,
+pub(super) struct Metrics {
+    pub(in crate::run) host: Arc<Host>,
+    pub(in crate::run) readiness: Readiness,
+    pub(in crate::run) recorder: Recorder,
+}
+
+impl Metrics {
+    /// Returns all metrics, in any case: figures that store and broker do not return in time are
+    /// left out.
+    async fn families(&self) -> Vec<MetricFamily> {
+        let mut page = Page::default();
+        let ready = f64::from(u8::from(self.readiness.is_ready()));
+        page.gauge("wingbeat_ready", &[], ready);
+        scrape::look(&self.host, &mut page).await;
+        let mut families = page.families();
+        families.extend(self.recorder.families());
+        families
+    }
 }
 
 /// The routes of the operator's port: `/metrics`, `/healthz`, `/readyz` and `/ops`.
-pub(super) fn routes(
-    host: Arc<Host>,
-    readiness: Readiness,
-    recorder: Recorder,
-    token: Option<Secret>,
-) -> Router {
-    let metrics = Metrics {
-        host: Arc::clone(&host),
-        readiness: readiness.clone(),
-        recorder,
-    };
+pub(super) fn routes(metrics: Metrics, token: Option<Secret>) -> Router {
+    let (host, readiness) = (Arc::clone(&metrics.host), metrics.readiness.clone());
     let operator = guard::guarded(api::operator(host), token);
     Router::new()
         .route("/metrics", get(render))
@@ -90,12 +106,16 @@ pub(super) fn routes(
         .layer(middleware::from_fn(problems))
 }
 
-/// Answers in any case: figures that store and broker do not return in time are left out.
-async fn render(State(metrics): State<Metrics>) -> Response {
-    let mut page = Page::default();
-    let ready = f64::from(u8::from(metrics.readiness.is_ready()));
-    page.gauge("wingbeat_ready", &[], ready);
-    scrape::look(&metrics.host, &mut page).await;
-    let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, page.render() + &metrics.recorder.render()).into_response()
+/// The page in the format that the scraper prefers.
+async fn render(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
+    let families = metrics.families().await;
+    let (kind, page) = if openmetrics::is_preferred(&headers) {
+        let page = openmetrics::render(&families, &metrics.recorder);
+        (openmetrics::CONTENT_TYPE, page)
+    } else {
+        let page = TextEncoder::new().encode_to_string(&families);
+        let page = page.expect("every metric has a name and a value");
+        ("text/plain; version=0.0.4; charset=utf-8", page)
+    };
+    ([("content-type", kind)], page).into_response()
 }

@@ -9,11 +9,13 @@ use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata,
-    SharedString, Unit,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, SharedString, Unit,
 };
 use prometheus::core::Collector;
-use prometheus::{Error, HistogramOpts, IntCounter, Opts, Registry, Result, TextEncoder};
+use prometheus::proto::{LabelPair, MetricFamily};
+use prometheus::{Error, HistogramOpts, IntCounter, Opts, Registry, Result};
+
+use super::exemplars::{Exemplars, Samples};
 
 /// Buckets of durations in seconds: from a fast commit to an outside system that does not answer.
 const SECONDS: [f64; 12] = [
@@ -37,7 +39,11 @@ struct Recorded {
     counters: Known<Counter>,
     gauges: Known<Gauge>,
     histograms: Known<Histogram>,
+    exemplars: Mutex<BTreeMap<Series, Arc<Exemplars>>>,
 }
+
+/// The name of a metric, and its labels by name.
+type Series = (String, Vec<(String, String)>);
 
 /// The properties of all metrics of one name. The first ones stay.
 #[derive(Default)]
@@ -60,14 +66,22 @@ impl Display for Shape {
 }
 
 impl Recorder {
-    /// Returns the metrics in Prometheus' text format, by name.
-    pub(in crate::run) fn render(&self) -> String {
-        let page = TextEncoder::new().encode_to_string(&self.0.registry.gather());
-        page.expect("a registered metric has a name and a value")
+    /// Returns the metrics, by name.
+    pub(super) fn families(&self) -> Vec<MetricFamily> {
+        self.0.registry.gather()
+    }
+
+    /// Returns the exemplars of a histogram.
+    pub(super) fn exemplars(&self, name: &str, labels: &[LabelPair]) -> Option<Arc<Exemplars>> {
+        let pair = |it: &LabelPair| (it.name().to_owned(), it.value().to_owned());
+        let series = (name.to_owned(), labels.iter().map(pair).collect());
+        let exemplars = self.0.exemplars.lock();
+        let exemplars = exemplars.unwrap_or_else(PoisonError::into_inner);
+        exemplars.get(&series).cloned()
     }
 
     fn describe(&self, name: &KeyName, description: SharedString) {
-        let mut families = self.families();
+        let mut families = self.described();
         let family = families.entry(valid(name.as_str(), true)).or_default();
         family
             .description
@@ -87,7 +101,7 @@ impl Recorder {
             kind,
             labels: labels().map(|(name, _)| name).collect(),
         };
-        let mut families = self.families();
+        let mut families = self.described();
         let family = families.entry(name.clone()).or_default();
         if let Some(first) = family.shape.as_ref().filter(|first| **first != shape) {
             let problem = format!("it is {shape}, and the first of this name is {first}");
@@ -101,7 +115,7 @@ impl Recorder {
         }))
     }
 
-    fn families(&self) -> MutexGuard<'_, BTreeMap<String, Family>> {
+    fn described(&self) -> MutexGuard<'_, BTreeMap<String, Family>> {
         self.0
             .families
             .lock()
@@ -144,11 +158,22 @@ impl metrics::Recorder for Recorder {
 
     fn register_histogram(&self, key: &Key, _metadata: &Metadata<'_>) -> Histogram {
         self.0.histograms.find(key, Histogram::noop(), || {
-            let options = HistogramOpts::from(self.options(key, "histogram")?);
-            let options = options.buckets(bounds(key.name()).to_vec());
+            let options = self.options(key, "histogram")?;
+            let mut labels: Vec<_> = options.const_labels.clone().into_iter().collect();
+            labels.sort();
+            let series = (options.name.clone(), labels);
+            let bounds = bounds(key.name());
+            let options = HistogramOpts::from(options).buckets(bounds.to_vec());
             let histogram = prometheus::Histogram::with_opts(options)?;
             self.register(histogram.clone())?;
-            Ok(Histogram::from_arc(Arc::new(Samples(histogram))))
+            let exemplars = Arc::new(Exemplars::new(bounds));
+            let all = self.0.exemplars.lock();
+            let mut all = all.unwrap_or_else(PoisonError::into_inner);
+            all.insert(series, Arc::clone(&exemplars));
+            Ok(Histogram::from_arc(Arc::new(Samples {
+                histogram,
+                exemplars,
+            })))
         })
     }
 }
@@ -223,14 +248,6 @@ impl GaugeFn for Level {
     }
 }
 
-struct Samples(prometheus::Histogram);
-
-impl HistogramFn for Samples {
-    fn record(&self, value: f64) {
-        self.0.observe(value);
-    }
-}
-
 /// Returns the upper bounds of the buckets of a histogram.
 fn bounds(name: &str) -> &'static [f64] {
     if name.ends_with("_seconds") {
@@ -257,6 +274,7 @@ fn valid(name: &str, is_metric: bool) -> String {
 #[cfg(test)]
 mod tests {
     use metrics::{counter, describe_counter, gauge, histogram, with_local_recorder};
+    use prometheus::TextEncoder;
 
     use super::*;
 
@@ -264,7 +282,12 @@ mod tests {
     fn page(work: impl FnOnce()) -> String {
         let recorder = Recorder::default();
         with_local_recorder(&recorder, work);
-        recorder.render()
+        text(&recorder)
+    }
+
+    fn text(recorder: &Recorder) -> String {
+        let text = TextEncoder::new().encode_to_string(&recorder.families());
+        text.expect("a registered metric has a name and a value")
     }
 
     #[test]
@@ -381,7 +404,7 @@ mod tests {
                 });
             }
         });
-        let page = recorder.render();
+        let page = text(&recorder);
         assert!(page.contains("wait_seconds_sum 4000\nwait_seconds_count 4000\n"));
         assert!(page.contains("waits_total 4000\n"));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::condition::KINDS;
 use super::page::Page;
+use crate::promise::PromiseEnd;
 use crate::rebuild::RebuildStatus;
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
@@ -164,6 +165,7 @@ impl Kept {
             let labels = [of, ("saga", saga), ("state", state)];
             page.gauge("wingbeat_saga_instances", &labels, count as f64);
         }
+        self.promises(system, page);
         let subscriptions = system.running.iter().flat_map(|it| &it.subscriptions);
         let whole = subscriptions.filter(|one| one.partition_of.is_none());
         for one in whole.filter(|one| one.service == self.service) {
@@ -175,6 +177,28 @@ impl Kept {
             page.gauge("wingbeat_messaging_parked", &labels, parked as f64);
             page.gauge("wingbeat_messaging_dead_letters", &labels, dead as f64);
         }
+    }
+
+    /// Adds the promises that the service registers, also those that it has never made.
+    fn promises(&self, system: &RunningSystem, page: &mut Page) {
+        let of = ("service", self.service.as_str());
+        let running = system.running.iter();
+        for promise in running.flat_map(|it| it.promises(self.service)) {
+            let labels = [of, ("promise", promise.name())];
+            page.gauge("wingbeat_promise_objective", &labels, promise.share());
+            let made = self.counted(promise.made());
+            page.counter("wingbeat_promises_made_total", &labels, made as f64);
+            for end in PromiseEnd::ALL {
+                let labels = [of, ("promise", promise.name()), ("outcome", end.as_str())];
+                let ended = self.counted(promise.ended(end));
+                page.counter("wingbeat_promises_ended_total", &labels, ended as f64);
+            }
+        }
+    }
+
+    fn counted(&self, counter: Name) -> i64 {
+        let found = self.counters.iter().find(|(name, _)| *name == counter);
+        found.map_or(0, |(_, count)| *count)
     }
 
     fn count(&self, what: &str, queue: Name) -> i64 {

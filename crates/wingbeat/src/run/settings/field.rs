@@ -184,6 +184,18 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
             None,
         ),
         (
+            "otlp_signals",
+            "SIGNALS",
+            "What the collector receives: some of traces,metrics,logs",
+            Some("traces,metrics,logs"),
+        ),
+        (
+            "otlp_interval",
+            "TIME",
+            "The interval at which the collector receives metrics",
+            Some("60s"),
+        ),
+        (
             "ops_token",
             "TOKEN",
             "The token that /ops requires from other machines",

@@ -103,7 +103,7 @@ impl Lookup<'_> {
         }))
     }
 
-    fn variable(&self, name: &str) -> Result<Option<String>, SettingsError> {
+    pub(super) fn variable(&self, name: &str) -> Result<Option<String>, SettingsError> {
         let value = self.sources.env.get(OsStr::new(name));
         let text = |value: &OsString| value.to_str().map(str::to_owned);
         value
@@ -271,16 +271,6 @@ impl Lookup<'_> {
             trusted_keys: trusted.value.into(),
             accept_unsigned,
         })
-    }
-
-    pub(super) fn otlp(&self) -> Result<Option<Found>, SettingsError> {
-        match self.ours("otlp")? {
-            Some(found) if !cfg!(feature = "otlp") => Err(SettingsError::NotBuilt {
-                origin: found.origin,
-                feature: "otlp",
-            }),
-            found => Ok(found),
-        }
     }
 
     /// Returns the addresses of services. A variable that is not UTF-8 is wrong, not absent.

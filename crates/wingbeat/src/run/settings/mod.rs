@@ -7,6 +7,7 @@ mod error;
 mod field;
 mod file;
 mod lookup;
+mod otlp;
 mod overload;
 mod urls;
 mod value;
@@ -27,6 +28,7 @@ use crate::overload::Watermarks;
 pub use error::SettingsError;
 pub(crate) use field::{Field, OURS};
 pub(crate) use lookup::Sources;
+pub use otlp::Otlp;
 
 use file::File;
 use lookup::Lookup;
@@ -65,8 +67,8 @@ pub struct Settings<S = ()> {
     pub log: String,
     /// The format of log lines.
     pub log_format: LogFormat,
-    /// The OpenTelemetry collector that receives spans (OTLP over HTTP).
-    pub otlp: Option<String>,
+    /// The OpenTelemetry collectors that receive spans, metrics and log records.
+    pub otlp: Otlp,
     /// The authorities and the client certificate of connections with TLS.
     pub tls: TlsFiles,
     /// The servers to run on; `None` for the embedded store and broker.
@@ -227,7 +229,7 @@ impl<S: OwnSettings> Settings<S> {
                 .or(None, |_| look.text("log"))
                 .unwrap_or("info".into()),
             log_format: faults.or(LogFormat::Text, |_| look.log_format()),
-            otlp: faults.or(None, |_| look.otlp()).map(|it| it.value),
+            otlp: look.otlp(&mut faults.0),
             servers: look.servers(&tls, &mut faults.0),
             tls,
             trust: look.trust(&mut faults.0),

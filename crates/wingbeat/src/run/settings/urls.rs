@@ -48,7 +48,14 @@ pub(super) fn gather(
 ) -> Vec<Address> {
     let of = |found: Found| Address::of(&found.origin, &found.value);
     let mut urls = Vec::new();
-    urls.extend(look.otlp().ok().flatten().map(of));
+    // One of them stands for those of the same origin.
+    let mut collectors: Vec<Found> = look
+        .otlp_urls(&mut Vec::new())
+        .into_iter()
+        .flatten()
+        .collect();
+    collectors.dedup_by(|one, other| one.origin == other.origin);
+    urls.extend(collectors.into_iter().map(of));
     for (service, replicas) in upstreams {
         let origin = format!("{UPSTREAM}{}", service.to_ascii_uppercase());
         urls.extend(replicas.split(',').map(|it| Address::of(&origin, it)));

@@ -1,29 +1,20 @@
 //! The client of the collector.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message as _;
 
 use wingbeat_core::tls::TlsFiles;
 
-use super::layer::{Ended, Value, attribute};
-use super::metric;
+use super::{Signal, metric};
 use crate::BaseUrl;
 use crate::connections::Connections;
 
-/// The collector's path for traces.
-const PATH: &str = "/v1/traces";
 /// The time limit of a connection attempt.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// The time limit for a batch to be accepted. Until then further spans are queued.
+/// The time limit for a batch to be accepted. Until then further items are queued.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(5);
 /// The largest response that the client reads. Unread responses would prevent the reuse of the
 /// connection.
@@ -41,16 +32,17 @@ pub enum NotCollector {
     Tls(wingbeat_core::Error),
 }
 
-/// A client of the collector.
+/// A client of the collector, for one signal.
 pub(super) struct Collector {
     connections: Connections,
     uri: Uri,
+    signal: Signal,
     unavailable: bool,
 }
 
 impl Collector {
-    pub(super) fn at(address: &str, tls: &TlsFiles) -> Result<Self, NotCollector> {
-        let uri = Self::url(address)?;
+    pub(super) fn at(url: &str, signal: Signal, tls: &TlsFiles) -> Result<Self, NotCollector> {
+        let uri = Self::url(url)?;
         let connections = Connections::new(CONNECT_WITHIN, tls.clone());
         if uri.scheme_str() == Some("https") {
             connections.prepare_tls().map_err(NotCollector::Tls)?;
@@ -58,37 +50,40 @@ impl Collector {
         Ok(Self {
             connections,
             uri,
+            signal,
             unavailable: false,
         })
     }
 
-    /// Returns the URL to which spans are sent. The address may contain its path.
-    pub(super) fn url(address: &str) -> Result<Uri, NotCollector> {
-        let base: BaseUrl = address.parse().map_err(NotCollector::Address)?;
-        let base = base.as_str().trim_end_matches(PATH);
+    /// Parses the URL to which a signal is sent.
+    pub(super) fn url(url: &str) -> Result<Uri, NotCollector> {
+        let url: BaseUrl = url.parse().map_err(NotCollector::Address)?;
         let not_a_url = |_| NotCollector::Address("it is not a URL".into());
-        format!("{base}{PATH}").parse().map_err(not_a_url)
+        url.as_str().parse().map_err(not_a_url)
     }
 
-    /// Sends a batch once. Spans that the collector does not accept are dropped and counted.
-    pub(super) async fn take(&mut self, spans: Vec<Ended>) {
-        if spans.is_empty() {
-            return;
-        }
-        let count = spans.len() as u64;
-        let body = request(spans).encode_to_vec();
+    /// Sends a batch of so many items once. Those that the collector does not accept are dropped
+    /// and counted. Returns whether it has accepted them.
+    pub(super) async fn take(&mut self, body: Vec<u8>, count: usize) -> bool {
         let accepted = tokio::time::timeout(ACCEPTED_WITHIN, self.post(body.into())).await;
         let accepted = accepted.unwrap_or_else(|_| Err("no answer in time".into()));
         let outcome = if accepted.is_ok() { "sent" } else { "failed" };
-        metrics::counter!(metric::SPANS, metric::OUTCOME => outcome).increment(count);
+        let counted = match self.signal {
+            Signal::Traces => metric::SPANS,
+            Signal::Metrics => metric::METRIC_POINTS,
+            Signal::Logs => metric::LOG_RECORDS,
+        };
+        metrics::counter!(counted, metric::OUTCOME => outcome).increment(count as u64);
+        let items = self.signal.items();
         match accepted {
-            Ok(()) if self.unavailable => tracing::info!("the collector accepts spans again"),
+            Ok(()) if self.unavailable => tracing::info!("the collector accepts {items} again"),
             Err(why) if !self.unavailable => {
-                tracing::warn!("the collector does not accept spans, dropping them: {why}");
+                tracing::warn!("the collector does not accept {items}, dropping them: {why}");
             }
             _ => {}
         }
         self.unavailable = outcome == "failed";
+        !self.unavailable
     }
 
     async fn post(&self, body: Bytes) -> Result<(), String> {
@@ -107,40 +102,5 @@ impl Collector {
             StatusCode::OK => Ok(()),
             other => Err(format!("status {other}")),
         }
-    }
-}
-
-/// Groups the spans by service: a process may run several.
-fn request(spans: Vec<Ended>) -> ExportTraceServiceRequest {
-    let mut by_service = BTreeMap::<String, Vec<Span>>::new();
-    for Ended { service, span } in spans {
-        by_service.entry(service).or_default().push(span);
-    }
-    let resource_spans = by_service.into_iter().map(|(service, spans)| {
-        let attributes = vec![
-            attribute("service.name", Value::StringValue(service)),
-            attribute("service.namespace", Value::StringValue("wingbeat".into())),
-            attribute("process.pid", Value::IntValue(std::process::id().into())),
-        ];
-        let scope = InstrumentationScope {
-            name: "wingbeat".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            ..InstrumentationScope::default()
-        };
-        ResourceSpans {
-            resource: Some(Resource {
-                attributes,
-                ..Resource::default()
-            }),
-            scope_spans: vec![ScopeSpans {
-                scope: Some(scope),
-                spans,
-                ..ScopeSpans::default()
-            }],
-            ..ResourceSpans::default()
-        }
-    });
-    ExportTraceServiceRequest {
-        resource_spans: resource_spans.collect(),
     }
 }

@@ -1,14 +1,14 @@
 //! Converts spans of `tracing` to spans of OTLP.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(super) use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
-use tokio::sync::mpsc;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message as _;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -19,7 +19,9 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 use wingbeat_core::TraceParent;
 
-use super::{Item, metric};
+use super::queue::{Queue, Record as Queueable};
+use super::resource::{Value, attribute, resource, scope};
+use super::{Signal, metric};
 use crate::telemetry::SPANS;
 
 /// An ended span and its service.
@@ -28,14 +30,44 @@ pub(super) struct Ended {
     pub(super) span: Span,
 }
 
+impl Queueable for Ended {
+    const SIGNAL: Signal = Signal::Traces;
+    const COUNTER: &'static str = metric::SPANS;
+
+    fn size(&self) -> usize {
+        self.span.encoded_len()
+    }
+
+    /// Groups the spans by service: a process may run several.
+    fn request(batch: Vec<Self>, _: &str) -> Vec<u8> {
+        let mut by_service = BTreeMap::<String, Vec<Span>>::new();
+        for Self { service, span } in batch {
+            by_service.entry(service).or_default().push(span);
+        }
+        let resource_spans = by_service
+            .into_iter()
+            .map(|(service, spans)| ResourceSpans {
+                resource: Some(resource(&service)),
+                scope_spans: vec![ScopeSpans {
+                    scope: Some(scope()),
+                    spans,
+                    ..ScopeSpans::default()
+                }],
+                ..ResourceSpans::default()
+            });
+        let resource_spans = resource_spans.collect();
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    }
+}
+
 /// A layer that exports Wingbeat's spans, and ignores all others.
 #[derive(Clone)]
 pub struct Spans {
-    queue: mpsc::Sender<Item>,
+    queue: Queue<Ended>,
 }
 
 impl Spans {
-    pub(super) fn new(queue: mpsc::Sender<Item>) -> Self {
+    pub(super) fn new(queue: Queue<Ended>) -> Self {
         Self { queue }
     }
 
@@ -73,10 +105,7 @@ where
         let Some(open) = span.extensions_mut().remove::<Open>() else {
             return;
         };
-        let item = Item::Span(Box::new(open.end()));
-        if self.queue.try_send(item).is_err() {
-            metrics::counter!(metric::SPANS, metric::OUTCOME => "full").increment(1);
-        }
+        self.queue.offer(open.end());
     }
 }
 
@@ -136,7 +165,8 @@ fn link(parent: &str) -> Option<Link> {
     })
 }
 
-fn now() -> u64 {
+/// The time of the machine, in nanoseconds since 1970.
+pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
@@ -148,15 +178,6 @@ fn kind(name: &str) -> SpanKind {
         "producer" => SpanKind::Producer,
         "consumer" => SpanKind::Consumer,
         _ => SpanKind::Internal,
-    }
-}
-
-/// Converts an attribute to its protobuf form.
-pub(super) fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue {
-        key: key.into(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
     }
 }
 

@@ -1,7 +1,8 @@
-//! Sends spans to a collector: OTLP over HTTP, in protobuf (opentelemetry.io/docs/specs/otlp).
+//! Sends telemetry to a collector: OTLP over HTTP, in protobuf (opentelemetry.io/docs/specs/otlp).
 //!
-//! Ended spans wait in a bounded queue; a task sends them in batches. If the collector is
-//! unavailable, slow or overloaded, spans are dropped and counted. The work itself never waits.
+//! Ended spans and log records wait in bounded queues; a task sends each kind in batches. Metrics
+//! are read and sent at an interval, by `wingbeat::run`. If the collector is unavailable, slow or
+//! overloaded, telemetry is dropped and counted. The work itself never waits.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter with real clock and sockets; simulations do not run it"
@@ -9,44 +10,78 @@
 
 mod collector;
 mod layer;
-
-use std::time::Duration;
+mod logs;
+mod points;
+mod queue;
+mod resource;
 
 use tokio::sync::{mpsc, oneshot};
 use wingbeat_core::tls::TlsFiles;
 
 pub use collector::NotCollector;
 pub use layer::Spans;
+pub use logs::LogRecords;
+
+pub(crate) use points::Points;
+pub(crate) use resource::{Value, attribute};
 
 use collector::Collector;
+use queue::{Queue, Record, Sending};
 
-/// The capacity of the queue: about 8 MiB, or one second of a busy service. Further spans are
-/// dropped.
-const WAITING_MAX: usize = 8_192;
-/// The spans in one batch, about half a MiB.
-const BATCH_MAX: usize = 512;
-/// The longest time for which spans are collected before they are sent.
-const GATHER: Duration = Duration::from_secs(1);
-
-/// The metric of exported and dropped spans.
+/// The metrics of exported and dropped telemetry.
 pub mod metric {
     /// A counter of ended spans.
     pub const SPANS: &str = "wingbeat_otlp_spans_total";
-    /// Its label for their outcome: `sent`, `failed` (the collector did not accept them) or `full`
-    /// (the queue was full).
+    /// A counter of log records.
+    pub const LOG_RECORDS: &str = "wingbeat_otlp_log_records_total";
+    /// A counter of the values of metrics.
+    pub const METRIC_POINTS: &str = "wingbeat_otlp_metric_points_total";
+    /// Their label for the outcome: `sent`, `failed` (the collector did not accept them) or `full`
+    /// (too many waited).
     pub const OUTCOME: &str = "outcome";
 }
 
-/// An item for the task that sends.
-enum Item {
-    Span(Box<layer::Ended>),
-    /// Send all spans before it now; notified when that is done.
-    Flush(oneshot::Sender<()>),
+/// A kind of telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Traces,
+    Metrics,
+    Logs,
 }
 
-/// Sends the spans of a process.
+impl Signal {
+    /// The collector's path.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
+        }
+    }
+
+    /// The word for log lines.
+    const fn items(self) -> &'static str {
+        match self {
+            Self::Traces => "spans",
+            Self::Metrics => "metrics",
+            Self::Logs => "log records",
+        }
+    }
+
+    /// Returns the URL of this signal at the address of a collector. The address may contain the
+    /// path of a signal.
+    pub(crate) fn at(self, collector: &str) -> String {
+        let all = [Self::Traces, Self::Metrics, Self::Logs];
+        let base = collector.trim_end_matches('/');
+        let base = all.iter().find_map(|it| base.strip_suffix(it.path()));
+        let base = base.unwrap_or(collector).trim_end_matches('/');
+        format!("{base}{}", self.path())
+    }
+}
+
+/// Sends the spans or the log records of a process.
 pub struct Exporter {
-    queue: mpsc::Sender<Item>,
+    flushes: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 /// Checks the address of a collector.
@@ -55,7 +90,7 @@ pub struct Exporter {
 ///
 /// [`NotCollector`] if it is none.
 pub fn check(collector: &str) -> Result<(), NotCollector> {
-    Collector::url(collector).map(drop)
+    Collector::url(&Signal::Traces.at(collector)).map(drop)
 }
 
 /// Starts to send spans to the collector at this address, such as `http://localhost:4318`. Add the
@@ -66,21 +101,76 @@ pub fn check(collector: &str) -> Result<(), NotCollector> {
 /// [`NotCollector`] if the address is not an `http` or `https` URL, or if a file of the TLS
 /// settings cannot be used.
 pub fn start(collector: &str, tls: &TlsFiles) -> Result<(Spans, Exporter), NotCollector> {
-    let collector = Collector::at(collector, tls)?;
-    let (queue, waiting) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(send(waiting, collector));
-    let exporter = Exporter {
-        queue: queue.clone(),
-    };
+    spans_to(&Signal::Traces.at(collector), tls)
+}
+
+/// Starts to send log records to the collector at this address, as records of `service`. Add the
+/// layer to a `tracing` subscriber, with the filter of its log lines. `tls` applies to `https`
+/// addresses.
+///
+/// ```no_run
+/// use tracing_subscriber::layer::SubscriberExt as _;
+/// use wingbeat::telemetry::otlp;
+/// use wingbeat::tls::TlsFiles;
+///
+/// # fn example() -> Result<(), otlp::NotCollector> {
+/// let tls = TlsFiles::default();
+/// let (records, exporter) = otlp::start_logs("http://localhost:4318", "orders", &tls)?;
+/// let subscriber = tracing_subscriber::registry().with(records.layer());
+/// # drop((subscriber, exporter));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`NotCollector`], as for [`start`].
+pub fn start_logs(
+    collector: &str,
+    service: &str,
+    tls: &TlsFiles,
+) -> Result<(LogRecords, Exporter), NotCollector> {
+    logs_to(&Signal::Logs.at(collector), service, tls)
+}
+
+/// Starts to send spans to this URL.
+pub(crate) fn spans_to(url: &str, tls: &TlsFiles) -> Result<(Spans, Exporter), NotCollector> {
+    let collector = Collector::at(url, Signal::Traces, tls)?;
+    let (queue, exporter) = begin(collector, ""); // Each span has the name of its service.
     Ok((Spans::new(queue), exporter))
 }
 
+/// Starts to send log records of a service to this URL.
+pub(crate) fn logs_to(
+    url: &str,
+    service: &str,
+    tls: &TlsFiles,
+) -> Result<(LogRecords, Exporter), NotCollector> {
+    let collector = Collector::at(url, Signal::Logs, tls)?;
+    let (queue, exporter) = begin(collector, service);
+    Ok((LogRecords::new(queue), exporter))
+}
+
+fn begin<T: Record>(collector: Collector, service: &str) -> (Queue<T>, Exporter) {
+    let (queue, queued) = queue::bounded();
+    let sending = Sending {
+        queued,
+        collector,
+        service: service.to_owned(),
+        told: false,
+    };
+    // A second flush waits for the first.
+    let (flushes, asked) = mpsc::channel(1);
+    tokio::spawn(sending.run(asked));
+    (queue, Exporter { flushes })
+}
+
 impl Exporter {
-    /// Sends the queued spans, for at most this long.
-    pub async fn flush(&self, within: Duration) {
+    /// Sends what waits in the queue, for at most this long.
+    pub async fn flush(&self, within: std::time::Duration) {
         let (told, done) = oneshot::channel();
         let flush = async {
-            if self.queue.send(Item::Flush(told)).await.is_ok() {
+            if self.flushes.send(told).await.is_ok() {
                 drop(done.await);
             }
         };
@@ -88,33 +178,25 @@ impl Exporter {
     }
 }
 
-async fn send(mut waiting: mpsc::Receiver<Item>, mut collector: Collector) {
-    let mut items = Vec::with_capacity(BATCH_MAX);
-    while waiting.recv_many(&mut items, BATCH_MAX).await > 0 {
-        let gather = async {
-            while items.len() < BATCH_MAX && !items.iter().any(is_flush) {
-                let place = BATCH_MAX - items.len();
-                if waiting.recv_many(&mut items, place).await == 0 {
-                    return;
-                }
-            }
-        };
-        drop(tokio::time::timeout(GATHER, gather).await);
-        let mut told = Vec::new();
-        let mut spans = Vec::with_capacity(items.len());
-        for item in items.drain(..) {
-            match item {
-                Item::Span(span) => spans.push(*span),
-                Item::Flush(done) => told.push(done),
-            }
-        }
-        collector.take(spans).await;
-        for done in told {
-            let _ = done.send(()); // The caller may have timed out.
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn is_flush(item: &Item) -> bool {
-    matches!(item, Item::Flush(_))
+    #[test]
+    fn the_address_of_a_collector_may_contain_the_path_of_a_signal() {
+        let base = [
+            "http://a:4318",
+            "http://a:4318/",
+            "http://a:4318/v1/traces",
+            "http://a:4318/v1/logs/",
+        ];
+        for address in base {
+            assert_eq!(
+                Signal::Metrics.at(address),
+                "http://a:4318/v1/metrics",
+                "{address}"
+            );
+        }
+        assert_eq!(Signal::Logs.at("https://a/otlp"), "https://a/otlp/v1/logs");
+    }
 }

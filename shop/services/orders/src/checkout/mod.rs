@@ -12,6 +12,8 @@ mod cancel;
 mod input;
 mod undo;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use shop_contracts::inventory::{
     CommitFlashClaim, CommitStock, ExtendReservation, ReserveStock, UseFlashClaim,
@@ -21,7 +23,7 @@ use shop_contracts::payments::{AuthorizePayment, CapturePayment};
 use shop_contracts::promotions::{RedeemPromo, ReservePromo};
 use shop_contracts::shipping::{CancelShipment, CreateShipment};
 use shop_contracts::{ClaimId, Lines, Money, OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::{JsonSchema, Saga, SagaEffects, Unexpected, schemars};
+use wingbeat::{JsonSchema, Promise, Saga, SagaEffects, Timestamp, Unexpected, schemars};
 
 use crate::config::Deadlines;
 use crate::domain::{Change, Order, OrderCommand};
@@ -30,6 +32,9 @@ use crate::messages::{PaymentExpired, PaymentSlow, ResendDue, StartCheckout};
 
 pub use input::CheckoutInput;
 pub use undo::Undoing;
+
+/// Accepted orders are paid within five seconds.
+pub const PAID: Promise = Promise::new("orders_paid", Duration::from_secs(5));
 
 /// The step that the saga waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +72,9 @@ pub struct Checkout {
     /// The claim on a flash sale that has the unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flash_claim: Option<ClaimId>,
+    /// The time of the acceptance, while the promise that the order is paid has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    promised_at: Option<Timestamp>,
     token: String,
     #[serde(default)]
     deadlines: Deadlines,
@@ -173,6 +181,7 @@ impl Checkout {
             promo_code,
             promo_unusable,
             flash_claim_id,
+            accepted_at,
             token,
             deadlines,
         } = start;
@@ -187,6 +196,7 @@ impl Checkout {
             total,
             promo_code,
             flash_claim: flash_claim_id,
+            promised_at: accepted_at,
             token,
             deadlines,
             step,
@@ -326,6 +336,9 @@ impl Checkout {
     fn captured(&mut self, fx: &mut Effects) {
         if self.step != Step::Capture {
             return;
+        }
+        if let Some(since) = self.promised_at.take() {
+            fx.keep(PAID, since);
         }
         fx.publish(&OrderPaid {
             order_id: self.order_id,

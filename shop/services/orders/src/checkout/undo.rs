@@ -8,7 +8,7 @@ use shop_contracts::promotions::ReleasePromo;
 use shop_contracts::{OrderStatus, RejectReason};
 use wingbeat::{JsonSchema, schemars};
 
-use super::{Checkout, Effects, Step};
+use super::{Checkout, Effects, PAID, Step};
 use crate::messages::{PaymentExpired, PaymentSlow};
 
 /// The compensations that are not confirmed yet.
@@ -71,6 +71,7 @@ impl Checkout {
         if rejected == Some(RejectReason::PromoInvalid) {
             self.undoing.promo = false;
         }
+        self.end_promise(rejected, fx);
         self.rejected = rejected;
         self.step = Step::Undo;
         self.delayed = false;
@@ -80,6 +81,22 @@ impl Checkout {
         }
         self.ask(fx);
         self.end_if_undone(fx);
+    }
+
+    /// Ends the promise that the order is paid. An order that waited too long has broken it; the
+    /// customer and the bank release it.
+    fn end_promise(&mut self, rejected: Option<RejectReason>, fx: &mut Effects) {
+        if self.promised_at.take().is_none() {
+            return; // It is paid, or an older release has accepted it.
+        }
+        match rejected {
+            Some(RejectReason::PaymentTimeout | RejectReason::ReservationExpired) => {
+                fx.fail(PAID);
+            }
+            _ => {
+                fx.release(PAID);
+            }
+        }
     }
 
     pub(super) fn undone(&mut self, part: impl Fn(&mut Undoing) -> &mut bool, fx: &mut Effects) {

@@ -14,6 +14,7 @@ use wingbeat::{
 };
 
 use crate::Config;
+use crate::checkout::PAID;
 use crate::copies::{CartCopy, ClaimCopy, ProductCopy, PromoCopy};
 use crate::domain::{Order, OrderCommand, Placed};
 use crate::feed::{Feed, FeedRow};
@@ -86,8 +87,7 @@ pub async fn place(
     records: Records,
     wingbeat::State(config): wingbeat::State<Config>,
 ) -> Result<Reply, Problem> {
-    let user_id = UserId(session.user_id);
-    let order_id = OrderId(scope.new_id());
+    let (user_id, order_id) = (UserId(session.user_id), OrderId(scope.new_id()));
     let flash_claim_id = request.flash_claim_id.as_deref().map(claim::parsed);
     let flash_claim_id = flash_claim_id.transpose()?;
     let lines = match flash_claim_id {
@@ -119,6 +119,7 @@ pub async fn place(
         promo_code: promo_code.clone(),
         promo_unusable: price.promo_unusable,
         flash_claim_id,
+        accepted_at: Some(scope.now()),
         token: request.payment_token,
         deadlines: config.deadlines,
     });
@@ -249,6 +250,7 @@ impl Records {
         lines: &[Line],
         price: Price,
     ) -> Result<(), Problem> {
+        PAID.make(scope)?;
         let at = scope.now();
         let placed = Placed {
             user_id,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod any_order;
+mod promised;
 
 use std::time::Duration;
 
@@ -29,8 +30,13 @@ const ADA: Uuid = Uuid::from_u128(0x0193_f0a0_0000_7000_8000_0000_0000_0001);
 
 /// Starts orders beside these services, with tea for sale.
 fn orders(others: Vec<Service>) -> TestApp {
+    orders_with(&Config::default(), others)
+}
+
+/// Starts orders with these settings.
+fn orders_with(config: &Config, others: Vec<Service>) -> TestApp {
     let app = TestApp::with(1, |sessions| {
-        let app = App::new().service(service(&Config::default(), sessions.clone()));
+        let app = App::new().service(service(config, sessions.clone()));
         others.into_iter().fold(app, App::service)
     });
     let tea = ProductListed {
