@@ -449,6 +449,7 @@ pub mod prelude;
 mod project;
 mod publish;
 mod rebuild;
+pub mod recording;
 mod replay;
 pub mod request;
 mod retry;
@@ -460,6 +461,7 @@ mod schedule;
 mod service;
 pub mod state;
 mod stored;
+pub mod story;
 pub mod telemetry;
 #[cfg(feature = "test")]
 pub mod test;
@@ -481,6 +483,8 @@ pub use extract::{Extract, Now, Part, State};
 pub use handler::Handler;
 #[doc(inline)]
 pub use policy::{Rate, TargetPolicy};
+#[doc(inline)]
+pub use recording::Recording;
 #[doc(inline)]
 pub use request::{Request, RequestError, Requests};
 pub use retry::{Attempts, Retry};

@@ -16,6 +16,7 @@ use super::plan::Plan;
 use super::record::{LastRun, ScheduleRecord};
 use crate::decode;
 use crate::handler::Scheduled;
+use crate::recording::{Input, Tape};
 use crate::telemetry::{self, Context};
 use crate::unit::{self, Meta, Scope, ServiceContext};
 
@@ -130,6 +131,7 @@ impl Firing {
             if !is_current(&scope, record).await? {
                 return Ok(());
             }
+            scope.record_attempt(|_| self.tape(stored.tick))?;
             (self.run)(scope.clone()).await?;
             let (next, due) = self.after(stored, None);
             scope.write(next.write(record.key.clone(), due))
@@ -138,6 +140,13 @@ impl Firing {
     }
 
     /// Stores the state after a run without effects.
+    fn tape(&self, tick: Timestamp) -> Tape {
+        Tape::new(Input::Schedule {
+            name: self.name.to_owned(),
+            tick,
+        })
+    }
+
     async fn store(
         &self,
         record: &DueRecord,
