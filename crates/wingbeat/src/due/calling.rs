@@ -197,8 +197,8 @@ impl Calling {
     fn recorded(&self, scope: &Scope) -> Arc<dyn HttpClient> {
         let http = Arc::clone(&self.service.http);
         let planned = &self.planned;
-        let tape = |_: &Recorder| {
-            Tape::new(Input::Call {
+        let tape = |it: &Recorder| {
+            let input = Input::Call {
                 name: planned.name.clone(),
                 operation: planned.operation.clone(),
                 attempts: planned.attempts,
@@ -207,7 +207,8 @@ impl Calling {
                 body: Body::of(planned.body.get().as_bytes()),
                 answers: Vec::new(),
                 gave_up: None,
-            })
+            };
+            Tape::new(it, input)
         };
         if self.service.recorder.is_none() || scope.record_attempt(tape).is_err() {
             return http;

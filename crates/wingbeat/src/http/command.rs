@@ -198,7 +198,7 @@ where
         let scope = incoming.scope(&service);
         async move {
             let answer = async {
-                scope.record_attempt(|_| incoming.tape())?;
+                scope.record_attempt(|it| Tape::new(it, incoming.input()))?;
                 let first = match Args::First::from_request(incoming.request(), state).await {
                     Ok(first) => first,
                     Err(rejection) => return Ok(Answer::Rejected(rejection.into_response())),
@@ -365,11 +365,11 @@ impl Incoming {
         )
     }
 
-    /// The recording of an attempt: without the request, which may contain a password.
-    fn tape(&self) -> Tape {
-        Tape::new(Input::Request {
+    /// The input of a recorded attempt: without the body, which may contain a password.
+    fn input(&self) -> Input {
+        Input::Request {
             route: self.info.route.clone(),
-        })
+        }
     }
 
     fn scope(&self, service: &Arc<ServiceContext>) -> Scope {

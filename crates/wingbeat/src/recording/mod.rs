@@ -18,6 +18,7 @@ use wingbeat_core::{CorrelationId, Error, Key, Name, Result, Timestamp, UnitId};
 
 pub use body::Body;
 pub(crate) use tape::Tape;
+#[cfg(feature = "test")]
 pub(crate) use tape::effect;
 pub use unit::{
     Appended, Effect, Exchange, Failed, Input, Listed, Outcome, Put, ReadRecord, RecordedMessage,

@@ -1,13 +1,14 @@
 //! The recording of one attempt while it runs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
 use wingbeat_core::outgoing::Response;
 use wingbeat_core::store::{Page, Record};
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Envelope, Error, Key, Result, Unit};
+use wingbeat_core::{CorrelationId, Envelope, Error, Key, Name, Result, Unit};
 
 use super::unit::content;
 use super::{
@@ -15,8 +16,14 @@ use super::{
     ReadRecord, RecordedMessage, RecordedUnit, Recorder, SUBJECTS, Sent, Shown, is_effect,
 };
 
-/// The field of stored timers and calls that names a span, a new one in each attempt.
-const TRACE: &str = "traceparent";
+/// The tables of timers, calls and delayed messages.
+const WAITING: [Name; 3] = [
+    Name::new("wb.timer"),
+    Name::new("wb.call"),
+    Name::new("wb.delayed"),
+];
+/// Their fields about the trace, which differ in each attempt.
+const TRACE: [&str; 2] = ["traceparent", "propagation"];
 
 /// The input and the reads of an attempt.
 #[derive(Clone, Debug)]
@@ -24,14 +31,17 @@ pub(crate) struct Tape {
     pub(crate) input: Input,
     reads: Vec<ReadRecord>,
     lists: Vec<Listed>,
+    /// The message types with personal data.
+    personal: Arc<BTreeSet<&'static str>>,
     /// The writes of the runtime before the handler ran, such as the removal of a timer.
     before: Vec<Write>,
 }
 
 impl Tape {
-    pub(crate) fn new(input: Input) -> Self {
+    pub(crate) fn new(recorder: &Recorder, input: Input) -> Self {
         Self {
             input,
+            personal: Arc::clone(&recorder.personal),
             reads: Vec::new(),
             lists: Vec::new(),
             before: Vec::new(),
@@ -48,10 +58,11 @@ impl Tape {
             let withheld = recorder.personal.contains(&*it.kind);
             RecordedMessage::of(it, withheld)
         };
-        Self::new(Input::Messages {
+        let input = Input::Messages {
             queue: queue.to_owned(),
             messages: messages.into_iter().map(recorded).collect(),
-        })
+        };
+        Self::new(recorder, input)
     }
 
     /// Notes the writes that are none of the handler.
@@ -69,7 +80,7 @@ impl Tape {
             table: key.table.to_string(),
             id: key.id.clone(),
             version,
-            body: body.map(|body| content(body, key.table == SUBJECTS)),
+            body: body.map(|body| record(key.table, body, &self.personal)),
         });
     }
 
@@ -113,13 +124,8 @@ impl Tape {
     }
 
     /// Returns the recording of a unit, with the effects that it has so far.
-    pub(crate) fn of_unit(
-        self,
-        unit: &Unit,
-        correlation: CorrelationId,
-        personal: &BTreeSet<&'static str>,
-    ) -> RecordedUnit {
-        let done = Outcome::Done(effect(unit, &self.before, personal));
+    pub(crate) fn of_unit(self, unit: &Unit, correlation: CorrelationId) -> RecordedUnit {
+        let done = Outcome::Done(effect(unit, &self.before, &self.personal));
         self.ended(unit, correlation, done)
     }
 
@@ -181,7 +187,7 @@ pub(crate) fn effect(unit: &Unit, before: &[Write], personal: &BTreeSet<&'static
     let writes = writes.filter(|it| is_effect(it.key.table.as_str()) && !before.contains(it));
     let text = |it: &wingbeat_core::Statement| format!("{} {:?}", it.text, it.params);
     Effect {
-        records: writes.map(put).collect(),
+        records: writes.map(|it| put(it, personal)).collect(),
         events: unit.appends.iter().map(appended).collect(),
         rows: unit.rows.iter().map(shown).collect(),
         messages: unit.messages.iter().map(|it| sent(it, personal)).collect(),
@@ -189,33 +195,36 @@ pub(crate) fn effect(unit: &Unit, before: &[Write], personal: &BTreeSet<&'static
     }
 }
 
-fn put(write: &Write) -> Put {
+fn put(write: &Write, personal: &BTreeSet<&'static str>) -> Put {
     let table = write.key.table;
-    let record = |body: &Bytes| {
-        let body = content(body, table == SUBJECTS);
-        // Only timers and calls have both.
-        if write.due_at.is_some() {
-            return without_trace(&body);
-        }
-        body
-    };
+    let body = write.body.as_ref();
     Put {
         table: table.to_string(),
         id: write.key.id.clone(),
-        body: write.body.as_ref().map(record),
+        body: body.map(|body| record(table, body, personal)),
         due_at: write.due_at,
         expires_at: write.expires_at,
     }
 }
 
-fn without_trace(body: &Body) -> Body {
-    match body.value() {
-        Value::Object(mut fields) if fields.contains_key(TRACE) => {
-            fields.remove(TRACE);
-            Body::of_value(&Value::Object(fields))
-        }
-        _ => body.clone(),
+/// Returns the recorded content of a record: without keys of subjects, and without the messages
+/// with personal data that wait in timers.
+fn record(table: Name, body: &Bytes, personal: &BTreeSet<&'static str>) -> Body {
+    if !WAITING.map(|it| it.as_str()).contains(&table.as_str()) {
+        return content(body, table == SUBJECTS);
     }
+    let body = content(body, false);
+    let Value::Object(mut fields) = body.value() else {
+        return body;
+    };
+    let message = fields.get("message").and_then(Value::as_str);
+    if message.is_some_and(|it| personal.contains(it)) {
+        return Body::withheld("personal");
+    }
+    for name in TRACE {
+        fields.remove(name);
+    }
+    Body::of_value(&Value::Object(fields))
 }
 
 fn appended(append: &wingbeat_core::unit::Append) -> Appended {

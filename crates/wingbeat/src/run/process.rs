@@ -184,6 +184,10 @@ async fn start<P: Program>(
             let app = program.system(&settings, &roles, &state);
             let app = app.shedding(overload.clone());
             let app = app.large_bodies(bodies.clone());
+            let app = match &settings.recording {
+                Some(recording) => app.recording(recording.clone()),
+                None => app,
+            };
             match &trust {
                 Some(trust) => app.signed(trust.clone()),
                 None => app,

@@ -131,7 +131,7 @@ impl Firing {
             if !is_current(&scope, record).await? {
                 return Ok(());
             }
-            scope.record_attempt(|_| self.tape(stored.tick))?;
+            scope.record_attempt(|it| Tape::new(it, self.input(stored.tick)))?;
             (self.run)(scope.clone()).await?;
             let (next, due) = self.after(stored, None);
             scope.write(next.write(record.key.clone(), due))
@@ -139,14 +139,14 @@ impl Firing {
         .await
     }
 
-    /// Stores the state after a run without effects.
-    fn tape(&self, tick: Timestamp) -> Tape {
-        Tape::new(Input::Schedule {
+    fn input(&self, tick: Timestamp) -> Input {
+        Input::Schedule {
             name: self.name.to_owned(),
             tick,
-        })
+        }
     }
 
+    /// Stores the state after a run without effects.
     async fn store(
         &self,
         record: &DueRecord,

@@ -152,6 +152,7 @@ impl Masking {
 }
 
 /// Replaces each masked value by what it contains, so that two of them can be compared.
+#[cfg(feature = "test")]
 pub(crate) fn opened(value: &mut Value) {
     if Veil::is_encrypted(value) {
         let is_erased = Veil::is_erased(value);

@@ -15,7 +15,7 @@ use wingbeat_core::{CorrelationId, Error, MessageId, Result, Timestamp};
 use crate::recording::{Body, Input, Outcome, RecordedUnit};
 
 pub(crate) use export::export;
-#[cfg(feature = "personal")]
+#[cfg(all(feature = "personal", feature = "test"))]
 pub(crate) use mask::opened;
 
 /// The format of stories that this release writes and reads.
@@ -29,7 +29,7 @@ pub struct Story {
     pub format: u32,
     /// The correlation id.
     pub correlation: CorrelationId,
-    /// The recorded units, causes before effects.
+    /// The recorded units, in the order of time.
     pub units: Vec<RecordedUnit>,
     /// The histories of the aggregates that the units read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -127,8 +127,7 @@ impl Story {
         self
     }
 
-    /// Sorts the units by time. Clocks of services may disagree, but a unit is never before the one
-    /// that published its message, since both have the time of that.
+    /// Sorts the units by time, and leaves out histories that two parts have.
     fn sort(&mut self) {
         self.units.sort_by_key(|unit| (unit.at, unit.unit));
         self.histories

@@ -208,7 +208,7 @@ impl Sealing<'_> {
 fn recorded(taped: Taped, unit: &Unit, story: CorrelationId, recorder: &Recorder) -> Write {
     let recorded = match taped.failed {
         Some(failed) => taped.tape.of_failure(unit, story, failed),
-        None => taped.tape.of_unit(unit, story, &recorder.personal),
+        None => taped.tape.of_unit(unit, story),
     };
     Write {
         key: recording::key(story, unit.at, unit.id),

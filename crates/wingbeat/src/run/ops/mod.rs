@@ -15,6 +15,7 @@ mod overload;
 mod page;
 mod rebuilds;
 mod recorder;
+mod recordings;
 mod replays;
 mod sagas;
 mod schedules;

@@ -99,7 +99,8 @@ impl Past {
             let key = Key::new(Name::intern(&it.table), &it.id);
             let record = records.get(&key)?.as_ref()?;
             let length = covered(&record.body).unwrap_or_default();
-            Some((key, recorded(it, length)))
+            // A part of a history would be another state.
+            (it.events.len() >= length).then(|| (key, recorded(it, length)))
         });
         Self {
             histories: histories.collect(),
