@@ -8,7 +8,7 @@ use serde_json::Value;
 use wingbeat_core::outgoing::Response;
 use wingbeat_core::store::{Page, Record};
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Envelope, Error, Key, Name, Result, Unit};
+use wingbeat_core::{CorrelationId, Envelope, Error, Key, Name, Result, Timestamp, Unit};
 
 use super::unit::content;
 use super::{
@@ -31,6 +31,8 @@ pub(crate) struct Tape {
     pub(crate) input: Input,
     reads: Vec<ReadRecord>,
     lists: Vec<Listed>,
+    /// The time of the attempt that began it.
+    at: Option<Timestamp>,
     /// The message types with personal data.
     personal: Arc<BTreeSet<&'static str>>,
     /// The writes of the runtime before the handler ran, such as the removal of a timer.
@@ -41,6 +43,7 @@ impl Tape {
     pub(crate) fn new(recorder: &Recorder, input: Input) -> Self {
         Self {
             input,
+            at: None,
             personal: Arc::clone(&recorder.personal),
             reads: Vec::new(),
             lists: Vec::new(),
@@ -65,8 +68,9 @@ impl Tape {
         Self::new(recorder, input)
     }
 
-    /// Notes the writes that are none of the handler.
-    pub(crate) fn begin(&mut self, before: &[Write]) {
+    /// Notes the time, and the writes that are none of the handler.
+    pub(crate) fn begin(&mut self, at: Timestamp, before: &[Write]) {
+        self.at.get_or_insert(at);
         self.before = before.to_vec();
     }
 
@@ -136,7 +140,12 @@ impl Tape {
         correlation: CorrelationId,
         failed: Failed,
     ) -> RecordedUnit {
-        self.ended(unit, correlation, Outcome::Failed(failed))
+        // The dead letter has a unit of its own, later.
+        let at = self.at.unwrap_or(unit.at);
+        RecordedUnit {
+            at,
+            ..self.ended(unit, correlation, Outcome::Failed(failed))
+        }
     }
 
     fn ended(self, unit: &Unit, correlation: CorrelationId, outcome: Outcome) -> RecordedUnit {

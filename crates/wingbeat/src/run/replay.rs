@@ -39,7 +39,15 @@ pub(super) fn command(flags: impl Fn(Command) -> Command) -> Command {
 pub(super) async fn run<P: Program>(program: &P, args: &ArgMatches) -> Result<ExitCode, RunError> {
     let sources = sources(&Field::of::<P::Own>(), args);
     let settings = Settings::<P::Own>::read(&sources)?;
-    let replayer = replayer(program, &settings).await?;
+    replay(program, &settings, args).await
+}
+
+async fn replay<P: Program>(
+    program: &P,
+    settings: &Settings<P::Own>,
+    args: &ArgMatches,
+) -> Result<ExitCode, RunError> {
+    let replayer = replayer(program, settings).await?;
     let paths = args.get_many::<PathBuf>("stories").unwrap_or_default();
     let mut stories = Vec::new();
     for path in paths {
@@ -95,5 +103,74 @@ fn replay_all(replayer: &Replayer, stories: &[Recorded]) -> u8 {
         (0, _) => UNREADABLE,
         (_, 0) => 0,
         _ => DIFFERS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::super::program::Plain;
+    use super::*;
+    use crate::test::TestApp;
+    use crate::{App, Command as IsCommand, Event, JsonSchema, Recording, Service, Uuid};
+
+    #[derive(IsCommand, Serialize, Deserialize, JsonSchema)]
+    #[command(name = "till.sell", version = 1, key = item)]
+    struct Sell {
+        item: String,
+        count: u32,
+    }
+
+    #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    #[event(name = "till.sold", version = 1, key = item)]
+    struct Sold {
+        item: String,
+        count: u32,
+    }
+
+    async fn sell(it: Sell) -> Result<Sold> {
+        let Sell { item, count } = it;
+        Ok(Sold { item, count })
+    }
+
+    async fn sell_one(it: Sell) -> Result<Sold> {
+        sell(Sell { count: 1, ..it }).await
+    }
+
+    fn till(has_bug: bool) -> App {
+        let till = Service::new("till");
+        App::new().service(if has_bug {
+            till.on(sell_one)
+        } else {
+            till.on(sell)
+        })
+    }
+
+    fn replayed(has_bug: bool, path: &std::path::Path) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build();
+        let runtime = runtime.expect("it starts");
+        let path = path.to_str().expect("UTF-8");
+        let args = command(|it| it).get_matches_from(["replay", path]);
+        let program = Plain::new(move |_: &Settings<()>| till(has_bug));
+        let replayed = replay(&program, &Settings::default(), &args);
+        runtime.block_on(replayed).expect("its wiring is right")
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_something_differs() {
+        let app = TestApp::start(1, till(true).recording(Recording::all()));
+        let story = Uuid::from_u128(7);
+        let item = "egg".to_owned();
+        app.publish(story, &Sell { item, count: 12 });
+        app.until_idle();
+        let recorded = app.run(app.running().recorded(story.into()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("egg.json");
+        std::fs::write(&file, recorded.expect("it reads").encode()).expect("it is written");
+        assert_eq!(replayed(true, &file), ExitCode::SUCCESS);
+        assert_eq!(replayed(false, folder.path()), ExitCode::from(DIFFERS));
+        let absent = folder.path().join("absent.json");
+        assert_eq!(replayed(false, &absent), ExitCode::from(UNREADABLE));
     }
 }

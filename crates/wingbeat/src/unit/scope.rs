@@ -321,7 +321,7 @@ impl Scope {
     /// Continues a recording in this unit. `failed` is the error of an attempt that has failed.
     pub(crate) fn record_on(&self, mut tape: Tape, failed: Option<Failed>) -> Result<()> {
         self.with(|draft| {
-            tape.begin(&draft.writes);
+            tape.begin(self.0.at, &draft.writes);
             draft.taped = Some(Box::new(Taped { tape, failed }));
         })
     }

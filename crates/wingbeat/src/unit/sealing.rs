@@ -86,7 +86,7 @@ impl Sealing<'_> {
         let journal = entries
             .into_body()
             .map(|body| Journal { correlation, body });
-        let mut unit = Unit {
+        let unit = Unit {
             id: self.runtime.id().into(),
             service: self.service,
             at: self.at,
@@ -102,13 +102,7 @@ impl Sealing<'_> {
             statements,
             transaction,
         };
-        if let (Some(taped), Some(recorder)) = (taped, self.recorder)
-            && recorder.takes(correlation, taped.failed.is_some())
-        {
-            let write = recorded(*taped, &unit, correlation, recorder);
-            unit.writes.push(write);
-        }
-        unit
+        recorded(unit, taped, correlation, self.recorder)
     }
 
     fn causation(&self) -> Option<MessageId> {
@@ -204,18 +198,31 @@ impl Sealing<'_> {
     }
 }
 
-/// Returns the write that stores the recording of a unit with it.
-fn recorded(taped: Taped, unit: &Unit, story: CorrelationId, recorder: &Recorder) -> Write {
-    let recorded = match taped.failed {
-        Some(failed) => taped.tape.of_failure(unit, story, failed),
-        None => taped.tape.of_unit(unit, story),
+/// Adds the recording of a unit to it, if its story is recorded.
+fn recorded(
+    mut unit: Unit,
+    taped: Option<Box<Taped>>,
+    story: CorrelationId,
+    recorder: Option<&Recorder>,
+) -> Unit {
+    let (Some(taped), Some(recorder)) = (taped, recorder) else {
+        return unit;
     };
-    Write {
+    let Taped { tape, failed } = *taped;
+    if !recorder.takes(story, failed.is_some()) {
+        return unit;
+    }
+    let recorded = match failed {
+        Some(failed) => tape.of_failure(&unit, story, failed),
+        None => tape.of_unit(&unit, story),
+    };
+    unit.writes.push(Write {
         key: recording::key(story, unit.at, unit.id),
         body: Some(recorded.stored()),
         due_at: None,
         expires_at: Some(recorder.until(unit.at)),
-    }
+    });
+    unit
 }
 
 fn entry_kind(role: Kind) -> &'static str {
