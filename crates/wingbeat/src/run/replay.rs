@@ -109,33 +109,42 @@ fn replay_all(replayer: &Replayer, stories: &[Recorded]) -> u8 {
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
+    use wingbeat_core::{Kind, Message};
 
     use super::super::program::Plain;
     use super::*;
     use crate::test::TestApp;
-    use crate::{App, Command as IsCommand, Event, JsonSchema, Recording, Service, Uuid};
+    use crate::{App, Entity, JsonSchema, Recording, Service, Table, Uuid};
 
-    #[derive(IsCommand, Serialize, Deserialize, JsonSchema)]
-    #[command(name = "till.sell", version = 1, key = item)]
+    #[derive(Serialize, Deserialize, JsonSchema)]
     struct Sell {
         item: String,
         count: u32,
     }
 
-    #[derive(Event, Serialize, Deserialize, JsonSchema)]
-    #[event(name = "till.sold", version = 1, key = item)]
-    struct Sold {
-        item: String,
-        count: u32,
+    impl Message for Sell {
+        const NAME: &'static str = "till.sell.v1";
+        const KIND: Kind = Kind::Command;
+
+        fn key(&self) -> String {
+            self.item.clone()
+        }
     }
 
-    async fn sell(it: Sell) -> Result<Sold> {
-        let Sell { item, count } = it;
-        Ok(Sold { item, count })
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Sold(u32);
+
+    impl Entity for Sold {
+        const NAME: &'static str = "sold";
+        type Id = String;
     }
 
-    async fn sell_one(it: Sell) -> Result<Sold> {
-        sell(Sell { count: 1, ..it }).await
+    async fn sell(it: Sell, sold: Table<Sold>) -> Result<()> {
+        sold.put(&it.item, Sold(it.count))
+    }
+
+    async fn sell_one(it: Sell, sold: Table<Sold>) -> Result<()> {
+        sell(Sell { count: 1, ..it }, sold).await
     }
 
     fn till(has_bug: bool) -> App {
