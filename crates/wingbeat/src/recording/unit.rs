@@ -33,7 +33,7 @@ pub struct RecordedUnit {
 
 /// The input of a recorded unit.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Input {
     /// Messages from a queue, or a timer or parked delivery that came due. One message, except for
@@ -181,7 +181,7 @@ pub(super) fn content(bytes: &[u8], withheld: bool) -> Body {
 
 /// An answer of an outside system.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Exchange {
     /// A response.
