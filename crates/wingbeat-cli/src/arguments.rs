@@ -1,5 +1,6 @@
 //! The commands and their options.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -109,6 +110,9 @@ pub enum Command {
         /// The correlation id
         id: String,
     },
+    /// Export a recorded story, or the attempt that ended as a dead letter, and replay it on the
+    /// code at hand
+    Replay(Replay),
     /// Compare the queues of the broker with the subscriptions
     Topology {
         /// The action
@@ -369,6 +373,20 @@ pub struct Sagas {
     /// The largest number of instances to list
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(LIMITS))]
     pub limit: u64,
+}
+
+/// The options of `replay`.
+#[derive(Args, Debug)]
+pub struct Replay {
+    /// The correlation id of a story, or the id of a dead letter
+    pub id: String,
+    /// The file to write [default: the id, with the ending .json]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The program that replays it, which gets the file as its last argument: such as `-- cargo run
+    /// -- replay`. Exit code 1 if it fails
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// The commands of `topology`.

@@ -34,6 +34,7 @@ mod limits;
 mod lists;
 mod output;
 mod project;
+mod replay;
 mod run;
 mod topology;
 

@@ -10,7 +10,7 @@ use crate::doctor;
 use crate::exit::{Exit, Failed};
 use crate::fleet::Fleet;
 use crate::output::{say, say_json};
-use crate::{contracts, graph, incidents, letters, lists, project, topology};
+use crate::{contracts, graph, incidents, letters, lists, project, replay, topology};
 
 /// Parses the command line and runs the command.
 #[must_use]
@@ -50,6 +50,7 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failed> {
         Command::Schedules { action } => lists::schedules(&fleet()?, action, json).await,
         Command::Sagas(options) => lists::sagas(&fleet()?, options, json).await,
         Command::Story { id } => lists::story(&fleet()?, id, json).await,
+        Command::Replay(options) => replay::run(&fleet()?, options, json).await,
         Command::Topology { action } => topology::run(&fleet()?, *action, json).await,
         Command::Contracts { action } => contracts::run(place, action, json).await,
     }

@@ -450,6 +450,7 @@ mod project;
 mod promise;
 mod publish;
 mod rebuild;
+pub mod recording;
 mod replay;
 pub mod request;
 mod retry;
@@ -461,6 +462,7 @@ mod schedule;
 mod service;
 pub mod state;
 mod stored;
+pub mod story;
 pub mod telemetry;
 #[cfg(feature = "test")]
 pub mod test;
@@ -483,6 +485,8 @@ pub use handler::Handler;
 #[doc(inline)]
 pub use policy::{Rate, TargetPolicy};
 pub use promise::{Promise, PromiseEnd};
+#[doc(inline)]
+pub use recording::Recording;
 #[doc(inline)]
 pub use request::{Request, RequestError, Requests};
 pub use retry::{Attempts, Retry};

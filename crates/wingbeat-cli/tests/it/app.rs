@@ -20,7 +20,7 @@ use wingbeat::prelude::*;
 use wingbeat::run::ops::{Operator, operator};
 use wingbeat::run::{Backends, Host, Readiness, health};
 use wingbeat::tls::TlsFiles;
-use wingbeat::{Rate, Stored, TargetPolicy, TokioRuntime, run_unit};
+use wingbeat::{Rate, Recording, Stored, TargetPolicy, TokioRuntime, run_unit};
 
 use crate::faulty::Faults;
 
@@ -155,7 +155,7 @@ fn system(stuck: Arc<AtomicBool>, faults: &Arc<Faults>) -> App {
         .service(library)
         .service(statistics)
         .service(mail);
-    app.shedding(overload)
+    app.shedding(overload).recording(Recording::all())
 }
 
 /// A process of the app.

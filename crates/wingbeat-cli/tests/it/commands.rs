@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use ::wingbeat::test::replay::Recorded;
 use serde_json::{Value, json};
 
 use crate::app::{Running, wingbeat};
@@ -100,6 +101,39 @@ async fn the_pages_of_sagas_follow_one_another() {
         ids.is_sorted() && ids.first() == Some(&"book 000"),
         "{ids:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_and_its_story_are_exported_and_passed_to_a_program() {
+    let app = Running::start().await;
+    app.lend(["Lost".into()]).await;
+    let one = |all: &Value| all["items"].as_array().map(Vec::len) == Some(1);
+    let letters = until(&app, &["dead-letters", "list"], one).await;
+    let id = letters["items"][0]["id"].as_str().expect("an id");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("story.json");
+    let out = file.to_str().expect("UTF-8");
+
+    let (code, shown) = app.json(&["replay", id, "--out", out]).await;
+    assert_eq!((code, &shown["units"]), (0, &json!(1)), "{shown}");
+    let recorded = Recorded::load(&file).expect("a story");
+    let failed = serde_json::to_value(&recorded.story().units[0]).expect("JSON");
+    assert_eq!(failed["outcome"]["failed"]["code"], "lost");
+    assert_eq!(failed["input"]["messages"]["messages"][0]["body"]["book"], "Lost");
+
+    let (_, whole) = app.json(&["dead-letters", "show", id]).await;
+    let story = whole["headers"]["correlationid"].as_str().expect("an id");
+    let is_written = ["replay", story, "--out", out, "--", "test", "-s"];
+    let (code, text) = app.wingbeat(&is_written).await;
+    assert_eq!(code, 0, "{text}");
+    let units = Recorded::load(&file).expect("a story").story().units.len();
+    assert!(units > 1, "{text}");
+    let differs = ["replay", story, "--out", out, "--", "test", "!", "-s"];
+    assert_eq!(app.wingbeat(&differs).await.0, 1, "the program failed");
+
+    let absent = ::wingbeat::Uuid::from_u128(9).to_string();
+    assert_eq!(app.wingbeat(&["replay", &absent]).await.0, 5);
+    assert_eq!(app.wingbeat(&["replay", "../x"]).await.0, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

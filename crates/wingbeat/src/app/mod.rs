@@ -13,6 +13,7 @@ mod partitions;
 mod ports;
 mod running;
 mod start;
+mod stories;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::describe;
 use crate::dispatch::Subscription;
 use crate::overload::Overload;
 use crate::policy::Policy;
+use crate::recording::{Recorder, Recording};
 use crate::replay::Begins;
 use crate::request::{rejected_type, reply_type};
 use crate::runtime::sweep;
@@ -73,6 +75,7 @@ pub struct App {
     overload: Option<Overload>,
     /// The place for large bodies; by default that of the store.
     bodies: Option<Option<LargeBodies>>,
+    recording: Option<Recording>,
     /// A host has declared the queues, and sweeps the store.
     hosted: bool,
 }
@@ -102,6 +105,37 @@ impl App {
     pub fn outside(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.outside.extend(names.into_iter().map(Into::into));
         self
+    }
+
+    /// Records stories, so that [`test::replay`](crate::test::replay) can run them again on other
+    /// code. Without this call nothing is recorded.
+    ///
+    /// ```
+    /// use wingbeat::{App, Recording};
+    ///
+    /// let app = App::new().recording(Recording::share(0.01)); // and every dead letter
+    /// # drop(app);
+    /// ```
+    pub fn recording(mut self, recording: Recording) -> Self {
+        self.recording = Some(recording);
+        self
+    }
+
+    /// Returns the recorder of all services, if they record. The types of messages with personal
+    /// data are those that any service takes with `.personal()`.
+    fn recorder(&self) -> Option<Recorder> {
+        let recording = self.recording.clone()?;
+        let personal = self.personal_types();
+        Some(Recorder {
+            recording,
+            personal: Arc::new(personal),
+        })
+    }
+
+    /// Returns the types of messages with personal data.
+    pub(crate) fn personal_types(&self) -> BTreeSet<&'static str> {
+        let takes = self.subscriptions().filter(|it| it.is_personal());
+        takes.flat_map(|it| it.takes.iter().copied()).collect()
     }
 
     /// Lets services subscribe to messages of any owner.
@@ -432,6 +466,7 @@ impl App {
                 ports.runtime.spawn(Box::pin(watching));
             }
         }
+        let recorder = self.recorder();
         let names = self.services.iter().map(|it| it.name.as_str());
         let family: Arc<BTreeSet<&'static str>> = Arc::new(names.collect());
         let trust = self.trust.map(|trust| {
@@ -459,6 +494,7 @@ impl App {
             trust,
             overload: self.overload,
             bodies,
+            recorder,
         };
         let mut running = start::start(services, shared, ports).await;
         for (service, names) in names {

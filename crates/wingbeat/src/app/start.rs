@@ -25,6 +25,7 @@ use crate::limit::Flow;
 use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
 use crate::publish::Relay;
+use crate::recording::Recorder;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
 use crate::request::Requests;
 use crate::runtime::Control;
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) trust: Option<Arc<Commands>>,
     pub(super) overload: Option<Overload>,
     pub(super) bodies: Option<LargeBodies>,
+    /// Set if the services record stories.
+    pub(super) recorder: Option<Recorder>,
 }
 
 /// Starts `services`, whose queues exist.
@@ -162,7 +165,8 @@ impl Starting {
             http: Arc::clone(&self.ports.http),
             trust: self.shared.trust.clone(),
             bodies: self.shared.bodies.clone(),
-            published: std::mem::take(&mut wiring.published),
+            recorder: self.shared.recorder.clone(),
+            published: Arc::new(std::mem::take(&mut wiring.published)),
             incomplete: Incomplete::default(),
             projections: Projected(wiring.projections.iter().map(|it| it.projected()).collect()),
         });

@@ -17,6 +17,7 @@ use super::switch::Switch;
 use super::work::{Origin, Stats, Subscription, UNKNOWN_VERSION, Work, panic_text, take};
 use crate::failed::bounded;
 use crate::partition::Router;
+use crate::recording::Tape;
 use crate::replay;
 use crate::retry::Step;
 use crate::runtime::Control;
@@ -297,6 +298,9 @@ impl Attempt {
         for attempt in 0..STALE_MAX {
             let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
             let answer = self.run(&scope, work).await;
+            if answer.is_err() {
+                work.keep_tape(scope.take_recording());
+            }
             match &answer {
                 Err(why) if self.read_stale_data(&scope, work, why).await => {
                     back_off(&self.service, attempt).await;
@@ -354,6 +358,8 @@ impl Attempt {
         // Until the handler has ended.
         let _room = bodies::room(bodies, std::iter::once(&envelope)).await?;
         let envelope = bodies::fetch(bodies, envelope).await?;
+        let queue = self.subscription.owner();
+        scope.record_attempt(|it| Tape::of_messages(it, queue.as_str(), [&envelope]))?;
         self.guarded((self.subscription.run)(scope.clone(), envelope))
             .await?;
         scope.store_bodies().await?;

@@ -18,6 +18,7 @@ use super::work::{Origin, Part, Work};
 use crate::batch::Unreadable;
 use crate::handler::RunBatch;
 use crate::policy::Policy;
+use crate::recording::Tape;
 use crate::retry::{Step, Taken};
 use crate::telemetry::meters::Fate;
 use crate::unit::{Ended, Scope, back_off};
@@ -167,6 +168,9 @@ impl Attempt {
         let _room = bodies::room(self.service.bodies.as_ref(), of_works).await?;
         let envelopes = self.with_bodies(works).await?;
         let envelopes: Vec<&Envelope> = envelopes.iter().map(AsRef::as_ref).collect();
+        let queue = self.subscription.owner();
+        let tape = envelopes.iter().copied();
+        scope.record_attempt(|it| Tape::of_messages(it, queue.as_str(), tape))?;
         let running = handler(scope.clone(), &envelopes).map_err(Failed::One)?;
         self.guarded(running).await?;
         scope.store_bodies().await?;

@@ -11,6 +11,7 @@ use super::work::{Origin, Work};
 use crate::failed::{
     DeadLetter, Parked, WAITING, WAITS_FOR, failed_again, harmless, pack, waiting_key,
 };
+use crate::recording;
 use crate::telemetry::meters::Fate;
 use crate::unit::{Scope, counter, due};
 use crate::{encode, telemetry};
@@ -134,6 +135,10 @@ impl Attempt {
             failed_again(&scope, &letter).await?;
         }
         letter.record(&scope)?;
+        if let Some(tape) = work.last_tape() {
+            let failed = recording::Failed::new(reason, error);
+            scope.record_on(tape, Some(failed))?;
+        }
         letter.log(&self.stats.failures, self.service.runtime.elapsed());
         telemetry::ended("dead");
         // Settling counts the delivery as handled; this one was not.

@@ -1,7 +1,7 @@
 //! Subscriptions, and the messages that they handle.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use crate::handler::{Run, RunBatch};
 use crate::limit::Share;
 use crate::partition::partition;
 use crate::policy::{Policy, Rate};
+use crate::recording::Tape;
 use crate::retry::Taken;
 use crate::trust::FORGED;
 use crate::unit::original_id;
@@ -54,6 +55,18 @@ impl Subscription {
     /// not been moved.
     pub(super) fn inbox(&self) -> Name {
         self.replays.unwrap_or(self.owner())
+    }
+
+    /// Returns whether its messages contain personal data.
+    #[cfg_attr(
+        not(feature = "personal"),
+        allow(clippy::unused_self, reason = "no message does")
+    )]
+    pub(crate) fn is_personal(&self) -> bool {
+        #[cfg(feature = "personal")]
+        return self.policy.personal;
+        #[cfg(not(feature = "personal"))]
+        false
     }
 
     /// Returns the queue under which failed deliveries are stored and counted: a message of a
@@ -253,6 +266,8 @@ pub(crate) struct Work {
     pub(crate) arrived: Duration,
     /// The batch that it was in, or a part of that batch, if it has failed.
     pub(crate) part: Option<Arc<Part>>,
+    /// The recording of the last attempt, which failed.
+    pub(crate) tape: std::sync::Mutex<Option<Tape>>,
 }
 
 impl Work {
@@ -282,7 +297,21 @@ impl Work {
             refused: 0,
             arrived: Duration::ZERO,
             part: None,
+            tape: std::sync::Mutex::default(),
         }
+    }
+
+    /// Keeps the recording of an attempt that failed.
+    pub(super) fn keep_tape(&self, tape: Option<Tape>) {
+        *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = tape;
+    }
+
+    /// Returns the recording of the last attempt, for the dead letter.
+    pub(super) fn last_tape(&self) -> Option<Tape> {
+        self.tape
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Returns whether the work is handled alone: it has failed alone, comes from the store, or

@@ -1,14 +1,17 @@
 //! Attempts at outside calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use wingbeat_core::outgoing::{Request, Response};
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::{
-    Class, Error, MessageId, Result, RuntimeExt as _, Timestamp, TraceParent, failpoint, sabotage,
+    BoxFuture, Class, Error, HttpClient, MessageId, Result, RuntimeExt as _, Timestamp,
+    TraceParent, failpoint, sabotage,
 };
 
 use crate::call::{Admitted, CallContext, Executor, Remarks, Target, TargetReport};
+use crate::recording::{Body, Input, Recorder, Tape};
 use crate::state::Reads;
 use crate::telemetry::{self, Called, Context};
 use crate::unit::{self, Attempt, CallRecord, Meta, Scope, ServiceContext, due, remove};
@@ -29,6 +32,8 @@ pub(super) struct Calling {
     pub(super) target: Arc<Target>,
     pub(super) record: DueRecord,
     pub(super) planned: CallRecord,
+    /// The recording of the attempt, if the service records.
+    pub(super) tape: Mutex<Option<Tape>>,
 }
 
 impl Calling {
@@ -84,13 +89,15 @@ impl Calling {
 
     async fn attempt(self, admitted: Admitted) {
         let report = TargetReport::default();
+        let scope = self.scope();
+        let http = self.recorded(&scope);
         let cx = CallContext {
             operation: idempotency_key(&self.planned),
             attempts: self.planned.attempts,
-            http: Arc::clone(&self.service.http),
+            http,
             policy: self.target.policy.clone(),
             report: report.clone(),
-            reads: Reads::new(Arc::clone(&self.service)),
+            reads: Reads::within(&scope),
             propagation: self.planned.propagation.clone(),
         };
         let began = self.service.runtime.elapsed();
@@ -98,6 +105,7 @@ impl Calling {
         let attempt = (self.executor.attempt)(cx, self.planned.body.get().as_bytes());
         let timeout = self.target.policy.timeout;
         let answer = self.service.runtime.timeout(timeout, attempt).await;
+        *self.tape() = scope.take_recording();
         let took = self.service.runtime.elapsed().saturating_sub(began);
         self.target.measure(answer.as_ref(), took);
         let answer = answer.unwrap_or_else(|| {
@@ -159,6 +167,9 @@ impl Calling {
     /// cannot be stored now.
     async fn give_up(&self, why: &Error) -> bool {
         let (call, operation) = (&self.planned.name, &self.planned.operation);
+        if let Some(tape) = self.tape().as_mut() {
+            tape.gave_up(why);
+        }
         let outcome = (self.executor.give_up)(self.planned.body.get().as_bytes(), why);
         let finished = match outcome {
             Ok(effects) => self.finish(effects).await,
@@ -177,6 +188,34 @@ impl Calling {
             tracing::warn!(%call, %operation, peer = self.target.name, code = why.code(), attempts = self.planned.attempts + 1, suppressed, "an outside call was given up: {why}");
         }
         true
+    }
+
+    fn tape(&self) -> MutexGuard<'_, Option<Tape>> {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to record the attempt, if the service records, and returns the HTTP client for it.
+    fn recorded(&self, scope: &Scope) -> Arc<dyn HttpClient> {
+        let http = Arc::clone(&self.service.http);
+        let planned = &self.planned;
+        let tape = |it: &Recorder| {
+            let input = Input::Call {
+                name: planned.name.clone(),
+                operation: planned.operation.clone(),
+                attempts: planned.attempts,
+                id: planned.id,
+                since: planned.first_at,
+                body: Body::of(planned.body.get().as_bytes()),
+                answers: Vec::new(),
+                gave_up: None,
+            };
+            Tape::new(it, input)
+        };
+        if self.service.recorder.is_none() || scope.record_attempt(tape).is_err() {
+            return http;
+        }
+        let scope = scope.clone();
+        Arc::new(RecordingClient { http, scope })
     }
 
     fn scope(&self) -> Scope {
@@ -216,6 +255,9 @@ impl Calling {
         let key = &self.record.key;
         self.commit(|scope| {
             scope.write(remove(key.clone()))?;
+            if let Some(tape) = self.tape().clone() {
+                scope.record_on(tape, None)?;
+            }
             scope.record(effects.clone())
         })
         .await
@@ -240,6 +282,22 @@ impl Calling {
             }
         })
         .await
+    }
+}
+
+/// Notes the answers of an outside system on the recording of an attempt.
+struct RecordingClient {
+    http: Arc<dyn HttpClient>,
+    scope: Scope,
+}
+
+impl HttpClient for RecordingClient {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
+        Box::pin(async move {
+            let answer = self.http.send(request).await;
+            self.scope.note(|tape| tape.answered(&answer));
+            answer
+        })
     }
 }
 

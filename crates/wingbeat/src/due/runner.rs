@@ -1,7 +1,7 @@
 //! Claims due records and passes them to their subscriptions and executors.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -227,6 +227,7 @@ impl DueRunner {
             target: Arc::clone(target),
             record: record.clone(),
             planned,
+            tape: Mutex::default(),
         };
         service.runtime.spawn(Box::pin(calling.run()));
         Ok(())

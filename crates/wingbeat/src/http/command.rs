@@ -26,6 +26,7 @@ use super::session::SessionState;
 use super::traced::propagation;
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
+use crate::recording::{Input, Tape};
 use crate::telemetry::{self, Context};
 use crate::unit::{self, Attempt, Meta, OwnTable, Scope, ServiceContext};
 use crate::{decode, encode};
@@ -197,6 +198,7 @@ where
         let scope = incoming.scope(&service);
         async move {
             let answer = async {
+                scope.record_attempt(|it| Tape::new(it, incoming.input()))?;
                 let first = match Args::First::from_request(incoming.request(), state).await {
                     Ok(first) => first,
                     Err(rejection) => return Ok(Answer::Rejected(rejection.into_response())),
@@ -361,6 +363,13 @@ impl Incoming {
             Context::at(trace),
             telemetry::unit_span(what, service.name, trace, parent),
         )
+    }
+
+    /// The input of a recorded attempt: without the body, which may contain a password.
+    fn input(&self) -> Input {
+        Input::Request {
+            route: self.info.route.clone(),
+        }
     }
 
     fn scope(&self, service: &Arc<ServiceContext>) -> Scope {

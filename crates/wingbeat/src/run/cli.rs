@@ -59,6 +59,11 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
                 let done = verify::run(&program, &args).await;
                 done.unwrap_or_else(|why| cannot(program.name(), &why))
             }
+            #[cfg(feature = "test")]
+            Some((name, args)) if name == "replay" => {
+                let done = super::replay::run(&program, &args).await;
+                done.unwrap_or_else(|why| cannot(program.name(), &why))
+            }
             Some((name, args)) if name == "ready" => {
                 match Settings::<P::Own>::read(&sources(&own, &args)) {
                     Ok(settings) => ready::run(program.name(), settings.listen).await,
@@ -114,7 +119,10 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
     let commands = program.commands().into_iter().map(|it| it.definition);
     #[cfg(feature = "signing")]
     let commands = commands.chain([super::keys::command()]);
-    flags(Command::new(program.name()))
+    let whole = flags(Command::new(program.name()));
+    #[cfg(feature = "test")]
+    let whole = whole.subcommand(super::replay::command(flags));
+    whole
         .about(program.about())
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand(flags(run))

@@ -26,6 +26,8 @@ mod process;
 mod program;
 mod readiness;
 mod ready;
+#[cfg(feature = "test")]
+mod replay;
 mod settings;
 mod signals;
 mod system;
@@ -76,6 +78,8 @@ use crate::App;
 ///   [`contracts`](crate::contracts).
 /// - `<program> topology plan`, `apply`, `migrate`, `prune`: shows, declares and changes the queues
 ///   of the broker.
+/// - `<program> replay`: runs recorded stories again on this program's code; in builds with the
+///   feature `test`. See [`test::replay`](crate::test::replay).
 /// - `<program> verify`: checks what the services store, beside the processes that run; see
 ///   [`verify`](crate::verify).
 /// - `<program> ready`: exit code 0 if the process with these settings is ready.

@@ -34,7 +34,7 @@ use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
 use crate::http::{Limits, Problem, problems, serve_within, traced};
 use crate::overload::Overload;
-use crate::{Ports, SharedRuntime, TokioRuntime};
+use crate::{App, Ports, SharedRuntime, TokioRuntime};
 
 /// The longest wait for unfinished work during the shutdown. The next start continues it.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -184,6 +184,7 @@ async fn start<P: Program>(
             let app = program.system(&settings, &roles, &state);
             let app = app.shedding(overload.clone());
             let app = app.large_bodies(bodies.clone());
+            let app = recording(app, &settings);
             match &trust {
                 Some(trust) => app.signed(trust.clone()),
                 None => app,
@@ -359,6 +360,14 @@ impl<P: Program> Process<P> {
             exporting.finish().await;
         }
         self.host.stop().await;
+    }
+}
+
+/// Makes the services record what the settings say.
+fn recording<S>(app: App, settings: &Settings<S>) -> App {
+    match &settings.recording {
+        Some(recording) => app.recording(recording.clone()),
+        None => app,
     }
 }
 

@@ -23,7 +23,7 @@ impl Reads {
         after: Option<String>,
         limit: usize,
     ) -> Result<Vec<(String, SagaRecord<S>)>> {
-        let records = self.service().store.scan(table(S::NAME), after, limit);
+        let records = self.scan(table(S::NAME), after, limit);
         let records = records.await?.into_iter();
         let decoded = records.map(|(id, record)| Ok((id, decode(&record.body)?)));
         decoded.collect()
@@ -69,7 +69,7 @@ impl Reads {
     pub async fn timer_due<S: Saga>(&self, id: &str, timer: &str) -> Result<Option<Timestamp>> {
         let queue = Name::intern(&format!("{}.{}", self.service().name, S::NAME));
         let key = timer_key(queue, id, timer);
-        let record = self.service().store.load(&key).await?;
+        let record = self.load(&key).await?;
         Ok(record.and_then(|record| record.due_at))
     }
 }

@@ -16,6 +16,7 @@ use super::plan::Plan;
 use super::record::{LastRun, ScheduleRecord};
 use crate::decode;
 use crate::handler::Scheduled;
+use crate::recording::{Input, Tape};
 use crate::telemetry::{self, Context};
 use crate::unit::{self, Meta, Scope, ServiceContext};
 
@@ -130,11 +131,19 @@ impl Firing {
             if !is_current(&scope, record).await? {
                 return Ok(());
             }
+            scope.record_attempt(|it| Tape::new(it, self.input(stored.tick)))?;
             (self.run)(scope.clone()).await?;
             let (next, due) = self.after(stored, None);
             scope.write(next.write(record.key.clone(), due))
         })
         .await
+    }
+
+    fn input(&self, tick: Timestamp) -> Input {
+        Input::Schedule {
+            name: self.name.to_owned(),
+            tick,
+        }
     }
 
     /// Stores the state after a run without effects.

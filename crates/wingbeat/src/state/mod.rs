@@ -16,6 +16,8 @@ mod reads;
 mod repo;
 mod shape;
 mod table;
+#[cfg(feature = "personal")]
+mod veil;
 mod verify;
 mod view;
 
@@ -42,6 +44,8 @@ pub(crate) use published::{Chapter, Chapters, History, Position, Publish};
 pub use reads::{Listed, Reads};
 pub use repo::Repo;
 pub use table::Table;
+#[cfg(feature = "personal")]
+pub(crate) use veil::{Stand, Veil};
 pub use verify::{Difference, Verified};
 pub(crate) use view::{CheckRow, CheckedView};
 pub use view::{Rows, View, ViewRow};

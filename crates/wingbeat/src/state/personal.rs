@@ -21,7 +21,7 @@ use crate::{decode, encode};
 /// The length of a key in bytes.
 const KEY: usize = 32;
 /// The length of a nonce in bytes. Random nonces of this length never repeat in practice.
-const NONCE: usize = 24;
+pub(super) const NONCE: usize = 24;
 
 /// A personal value in its stored form: encrypted under the key of its subject.
 ///
@@ -35,13 +35,13 @@ const NONCE: usize = 24;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent, bound = "T: Serialize + DeserializeOwned")]
 #[schemars(bound = "T: JsonSchema")]
-pub struct Personal<T>(Content<T>);
+pub struct Personal<T>(pub(super) Content<T>);
 
 /// The stored forms of a personal value.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, bound = "T: Serialize + DeserializeOwned")]
 #[schemars(bound = "T: JsonSchema")]
-enum Content<T> {
+pub(super) enum Content<T> {
     Encrypted(Ciphertext),
     /// Of an older release.
     Plain(T),
@@ -50,7 +50,7 @@ enum Content<T> {
 /// Nonce and ciphertext in hexadecimal; empty if the subject was erased before the value came.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Ciphertext {
+pub(super) struct Ciphertext {
     #[serde(rename = "wb.encrypted")]
     hex: String,
 }
@@ -77,7 +77,7 @@ impl<T> Personal<T> {
 /// create another key.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum SubjectKey {
+pub(super) enum SubjectKey {
     /// The key in hexadecimal.
     Key(String),
     /// The key was destroyed at this time.
@@ -93,7 +93,7 @@ impl Entity for SubjectKey {
 pub(crate) const STORED: OwnTable = OwnTable::of::<SubjectKey>(Name::new(SubjectKey::NAME));
 
 impl SubjectKey {
-    fn cipher(&self) -> Result<Option<XChaCha20Poly1305>> {
+    pub(super) fn cipher(&self) -> Result<Option<XChaCha20Poly1305>> {
         let Self::Key(key) = self else {
             return Ok(None);
         };
@@ -114,7 +114,7 @@ fn bound_to(service: Name, subject: &str) -> Vec<u8> {
     format!("{service}\n{subject}").into_bytes()
 }
 
-fn open<T: DeserializeOwned + Clone>(
+pub(super) fn open<T: DeserializeOwned + Clone>(
     personal: &Personal<T>,
     cipher: Option<XChaCha20Poly1305>,
     service: Name,
@@ -149,6 +149,17 @@ fn seal<T: Serialize>(
 ) -> Result<Personal<T>> {
     let mut nonce = [0; NONCE];
     runtime.fill_secret(&mut nonce);
+    seal_with(value, cipher, nonce, service, subject)
+}
+
+/// Encrypts a value with this nonce.
+pub(super) fn seal_with<T: Serialize>(
+    value: &T,
+    cipher: &XChaCha20Poly1305,
+    nonce: [u8; NONCE],
+    service: Name,
+    subject: &str,
+) -> Result<Personal<T>> {
     let aad = bound_to(service, subject);
     let payload = Payload {
         msg: &encode(value),

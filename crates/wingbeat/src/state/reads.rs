@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::store::{Position, Query, Select};
+use wingbeat_core::store::{Page, Position, Query, Record, Select};
+use wingbeat_core::unit::Row;
 use wingbeat_core::{Cache, CorrelationId, Key, Name, Result, Timestamp};
 
 use super::aggregate::{Aggregate, Snapshot};
@@ -12,6 +13,7 @@ use super::projection;
 use super::view::View;
 use crate::decode;
 use crate::extract::Extract;
+use crate::recording::{self, Tape};
 use crate::unit::{Entry, Projected, Scope, ServiceContext, decode_entries};
 
 /// Read access to a service's data outside a unit of work, for screens and audits.
@@ -73,6 +75,8 @@ use crate::unit::{Entry, Projected, Scope, ServiceContext, decode_entries};
 #[derive(Clone)]
 pub struct Reads {
     service: Arc<ServiceContext>,
+    /// The attempt that reads, which may be recorded.
+    scope: Option<Scope>,
 }
 
 /// A page of a view's rows.
@@ -86,13 +90,62 @@ pub struct Listed<V> {
 
 impl<S> Extract<Scope, S> for Reads {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
-        Ok(Self::new(Arc::clone(scope.service())))
+        Ok(Self::within(scope))
     }
 }
 
 impl Reads {
     pub(crate) fn new(service: Arc<ServiceContext>) -> Self {
-        Self { service }
+        Self {
+            service,
+            scope: None,
+        }
+    }
+
+    /// Reads on behalf of an attempt, and outside of its unit.
+    pub(crate) fn within(scope: &Scope) -> Self {
+        Self {
+            service: Arc::clone(scope.service()),
+            scope: Some(scope.clone()),
+        }
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Tape)) {
+        if let Some(scope) = &self.scope {
+            scope.note(note);
+        }
+    }
+
+    /// Reads a record.
+    pub(crate) async fn load(&self, key: &Key) -> Result<Option<Record>> {
+        let record = self.service.store.load(key).await?;
+        let (version, body) = match &record {
+            Some(record) => (record.version, Some(&record.body)),
+            None => (0, None),
+        };
+        self.note(|tape| tape.read(key, version, body));
+        Ok(record)
+    }
+
+    /// Reads records in the order of their ids.
+    pub(crate) async fn scan(
+        &self,
+        table: Name,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<(String, Record)>> {
+        let query = recording::scan_query(table, after.as_deref(), limit);
+        let records = self.service.store.scan(table, after, limit).await?;
+        self.note(|tape| tape.scanned(&query, &records));
+        Ok(records)
+    }
+
+    /// Reads a page of a view.
+    async fn page(&self, query: Query) -> Result<Page> {
+        let asked = recording::rows_query(&query);
+        let page = self.service.store.rows(query).await?;
+        self.note(|tape| tape.listed(&asked, &page));
+        Ok(page)
     }
 
     pub(crate) fn service(&self) -> &Arc<ServiceContext> {
@@ -134,7 +187,9 @@ impl Reads {
             let row = row.map(|row| projection::decoded(projected, version, &row));
             return row.transpose();
         }
-        match store.row(view, key).await? {
+        let row = store.row(view, key).await?;
+        self.note(|tape| tape.listed(&recording::row_query(view, key), &one(key, row.as_ref())));
+        match row {
             Some(row) => Ok(Some(decode(&row.body)?)),
             None => self.service.incomplete.check(view, None).map(|()| None),
         }
@@ -170,7 +225,7 @@ impl Reads {
         }
         let incomplete = &self.service.incomplete;
         incomplete.check(view, column)?;
-        let page = self.service.store.rows(query).await?;
+        let page = self.page(query).await?;
         // Meanwhile another release may have begun to write rows.
         incomplete.check(view, column)?;
         let rows = page
@@ -208,12 +263,8 @@ impl Reads {
     /// its type.
     pub async fn entity<E: Entity>(&self, id: &E::Id) -> Result<Option<E>> {
         let key = Key::new(Name::new(E::NAME), id.to_string());
-        self.service
-            .store
-            .load(&key)
-            .await?
-            .map(|record| decode(&record.body))
-            .transpose()
+        let record = self.load(&key).await?;
+        record.map(|record| decode(&record.body)).transpose()
     }
 
     /// Returns several entities in one read, in the order of `ids`.
@@ -224,8 +275,16 @@ impl Reads {
     /// an inner `undecodable`.
     pub async fn entities_of<E: Entity>(&self, ids: &[E::Id]) -> Result<Vec<Result<Option<E>>>> {
         let key = |id: &E::Id| Key::new(Name::new(E::NAME), id.to_string());
-        let records = self.service.store.load_all(ids.iter().map(key).collect());
-        let decoded = records.await?.into_iter().map(|record| {
+        let keys: Vec<Key> = ids.iter().map(key).collect();
+        let records = self.service.store.load_all(keys.clone()).await?;
+        for (key, record) in keys.iter().zip(&records) {
+            let (version, body) = match record {
+                Some(record) => (record.version, Some(&record.body)),
+                None => (0, None),
+            };
+            self.note(|tape| tape.read(key, version, body));
+        }
+        let decoded = records.into_iter().map(|record| {
             let record = record.as_ref();
             record.map(|record| decode(&record.body)).transpose()
         });
@@ -240,7 +299,7 @@ impl Reads {
     /// is of another release and an event of the history cannot be read.
     pub async fn aggregate<A: Aggregate>(&self, id: &A::Id) -> Result<Option<A>> {
         let key = Key::new(Name::new(A::NAME), id.to_string());
-        let Some(record) = self.service.store.load(&key).await? else {
+        let Some(record) = self.load(&key).await? else {
             return Ok(None);
         };
         Ok(Some(self.state(&key, &record.body).await?))
@@ -281,11 +340,7 @@ impl Reads {
         after: Option<String>,
         limit: usize,
     ) -> Result<Vec<(String, E)>> {
-        let records = self
-            .service
-            .store
-            .scan(Name::new(E::NAME), after, limit)
-            .await?;
+        let records = self.scan(Name::new(E::NAME), after, limit).await?;
         records
             .into_iter()
             .map(|(id, record)| Ok((id, decode(&record.body)?)))
@@ -302,11 +357,7 @@ impl Reads {
         after: Option<String>,
         limit: usize,
     ) -> Result<Vec<(String, A)>> {
-        let records = self
-            .service
-            .store
-            .scan(Name::new(A::NAME), after, limit)
-            .await?;
+        let records = self.scan(Name::new(A::NAME), after, limit).await?;
         let mut all = Vec::with_capacity(records.len());
         for (id, record) in records {
             let key = Key::new(Name::new(A::NAME), id.clone());
@@ -330,6 +381,17 @@ impl Reads {
             entries.extend(decode_entries(&body, before)?);
         }
         Ok(entries)
+    }
+}
+
+/// Returns a page of one row, or of none.
+fn one(key: &str, row: Option<&Row>) -> Page {
+    Page {
+        rows: row
+            .map(|row| (key.to_owned(), row.clone()))
+            .into_iter()
+            .collect(),
+        next: None,
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`simulator`] | simulation of a whole system under faults, for many seeds |
 //! | [`model`] | the store, the broker and the cache in memory, with faults on request |
 //! | [`executor`] | one thread and virtual time; the seed decides which task runs next |
+//! | [`replay`] | recorded stories, run again on the code at hand |
 //! | [`seeds`] | tests marked `#[wingbeat::test]`, for several seeds |
 //! | [`documents`] | checks of OpenAPI and AsyncAPI documents |
 
@@ -18,6 +19,7 @@ pub mod documents;
 pub mod executor;
 pub mod given;
 pub mod model;
+pub mod replay;
 pub mod seeds;
 pub mod simulator;
 pub mod stub;
@@ -27,6 +29,7 @@ pub use any_order::{KeptSaga, ends_in_any_order};
 pub use executor::Simulation;
 pub use given::{given, given_saga};
 pub use model::{Faults, Model, Outages};
+pub use replay::assert_replays;
 pub use simulator::{Client, Process, Simulator, System, Violation, World};
 pub use stub::stub;
 pub use test_app::TestApp;

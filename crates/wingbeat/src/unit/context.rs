@@ -9,6 +9,7 @@ use wingbeat_core::{Cache, Error, HttpClient, Name, Result, ServiceStore};
 
 use crate::bodies::LargeBodies;
 use crate::commit::Committer;
+use crate::recording::Recorder;
 use crate::trust::Commands;
 
 /// A running service, for code beside its handlers: seeding, routes, audits.
@@ -25,9 +26,11 @@ pub struct ServiceContext {
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) trust: Option<Arc<Commands>>,
     pub(crate) bodies: Option<LargeBodies>,
-    pub(crate) published: Published,
+    pub(crate) published: Arc<Published>,
     pub(crate) incomplete: Incomplete,
     pub(crate) projections: Projections,
+    /// Set if the service records stories.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// The views and index columns that lack rows of older records.

@@ -7,6 +7,7 @@ use wingbeat_core::{CorrelationId, Key, Name};
 
 use super::records::TimerRecord;
 use crate::effects::Effects;
+use crate::recording::{Failed, Tape};
 
 /// The reads and effects that one attempt has recorded so far.
 #[derive(Default)]
@@ -25,6 +26,15 @@ pub(super) struct Draft {
     pub(super) counts: Vec<(Name, i64)>,
     pub(super) statements: Vec<Statement>,
     pub(super) transaction: Option<OpenTransaction>,
+    /// The recording of the attempt, if its service records.
+    pub(super) taped: Option<Box<Taped>>,
+}
+
+/// The recording of an attempt.
+pub(super) struct Taped {
+    pub(super) tape: Tape,
+    /// The error of an attempt that ends as a dead letter.
+    pub(super) failed: Option<Failed>,
 }
 
 /// The contents of a draft at some moment, apart from its reads.
@@ -49,6 +59,7 @@ impl Draft {
             correlation: made.correlation,
             reads: made.reads,
             seen: made.seen,
+            taped: made.taped,
             writes,
             counts,
             ..Self::default()

@@ -13,12 +13,13 @@ use wingbeat_core::{
     TraceParent, Unit,
 };
 
-use super::draft::{Draft, Mark};
+use super::draft::{Draft, Mark, Taped};
 use super::records::TimerRecord;
 use super::sealing::Sealing;
 use super::{Meta, ServiceContext};
 use crate::commit::Loaded;
 use crate::effects::{CommandMessage, Effects, EventMessage};
+use crate::recording::{Failed, Recorder, Tape};
 use crate::telemetry;
 
 /// A handle on the unit of work that a handler is building.
@@ -188,6 +189,9 @@ impl Scope {
                     version: loaded.version,
                 });
             }
+            if let Some(taped) = &mut draft.taped {
+                taped.tape.read(key, loaded.version, loaded.body.as_ref());
+            }
         })?;
         Ok(loaded)
     }
@@ -305,6 +309,35 @@ impl Scope {
         self.with(|draft| draft.rewind(mark))
     }
 
+    /// Begins to record the attempt, if its service records. What the unit contains so far is not
+    /// part of the recording.
+    pub(crate) fn record_attempt(&self, tape: impl FnOnce(&Recorder) -> Tape) -> Result<()> {
+        match &self.0.service.recorder {
+            Some(recorder) => self.record_on(tape(recorder), None),
+            None => Ok(()),
+        }
+    }
+
+    /// Continues a recording in this unit. `failed` is the error of an attempt that has failed.
+    pub(crate) fn record_on(&self, mut tape: Tape, failed: Option<Failed>) -> Result<()> {
+        self.with(|draft| {
+            tape.begin(self.0.at, &draft.writes);
+            draft.taped = Some(Box::new(Taped { tape, failed }));
+        })
+    }
+
+    /// Notes something on the recording, if there is one.
+    pub(crate) fn note(&self, note: impl FnOnce(&mut Tape)) {
+        if let Some(taped) = self.draft().as_mut().and_then(|it| it.taped.as_mut()) {
+            note(&mut taped.tape);
+        }
+    }
+
+    /// Takes the recording away, for another unit.
+    pub(crate) fn take_recording(&self) -> Option<Tape> {
+        Some(self.draft().as_mut()?.taped.take()?.tape)
+    }
+
     /// Ends the attempt. Every later use of this scope fails with the code `sealed`.
     pub(crate) fn seal(&self, settles: impl IntoIterator<Item = Settled>) -> Result<Unit> {
         let draft = *self.draft().take().ok_or_else(sealed)?;
@@ -312,6 +345,7 @@ impl Scope {
             service: self.0.service.name,
             runtime: &self.0.service.runtime,
             trust: self.0.service.trust.as_deref(),
+            recorder: self.0.service.recorder.as_ref(),
             at: self.0.at,
             meta: &self.0.meta,
             trace: self.0.trace,

@@ -11,13 +11,14 @@ use wingbeat_core::{
 };
 
 use super::Meta;
-use super::draft::Draft;
+use super::draft::{Draft, Taped};
 use super::entries::Entries;
 use super::records::{
     CALLS, CallRecord, DELAYED, DelayedRecord, TimerRecord, counter, due, remove, text,
 };
 use crate::effects::{DelayedEffect, Outgoing, PlannedCall};
 use crate::encode;
+use crate::recording::{self, Recorder};
 use crate::trust::Commands;
 
 /// The attempt whose draft is sealed.
@@ -25,6 +26,7 @@ pub(super) struct Sealing<'a> {
     pub(super) service: Name,
     pub(super) runtime: &'a SharedRuntime,
     pub(super) trust: Option<&'a Commands>,
+    pub(super) recorder: Option<&'a Recorder>,
     pub(super) at: Timestamp,
     pub(super) meta: &'a Meta,
     /// The parent span of everything that the unit causes.
@@ -45,6 +47,7 @@ impl Sealing<'_> {
             mut counts,
             statements,
             transaction,
+            taped,
             states: _,
         } = draft;
         let correlation = correlation.unwrap_or(self.meta.correlation);
@@ -83,7 +86,7 @@ impl Sealing<'_> {
         let journal = entries
             .into_body()
             .map(|body| Journal { correlation, body });
-        Unit {
+        let unit = Unit {
             id: self.runtime.id().into(),
             service: self.service,
             at: self.at,
@@ -98,7 +101,8 @@ impl Sealing<'_> {
             counts,
             statements,
             transaction,
-        }
+        };
+        recorded(unit, taped, correlation, self.recorder)
     }
 
     fn causation(&self) -> Option<MessageId> {
@@ -192,6 +196,33 @@ impl Sealing<'_> {
     fn after(&self, delay: Duration, key: Key, timer: &TimerRecord) -> Write {
         due(key, encode(timer), self.at + delay)
     }
+}
+
+/// Adds the recording of a unit to it, if its story is recorded.
+fn recorded(
+    mut unit: Unit,
+    taped: Option<Box<Taped>>,
+    story: CorrelationId,
+    recorder: Option<&Recorder>,
+) -> Unit {
+    let (Some(taped), Some(recorder)) = (taped, recorder) else {
+        return unit;
+    };
+    let Taped { tape, failed } = *taped;
+    if !recorder.takes(story, failed.is_some()) {
+        return unit;
+    }
+    let recorded = match failed {
+        Some(failed) => tape.of_failure(&unit, story, failed),
+        None => tape.of_unit(&unit, story),
+    };
+    unit.writes.push(Write {
+        key: recording::key(story, unit.at, unit.id),
+        body: Some(recorded.stored()),
+        due_at: None,
+        expires_at: Some(recorder.until(unit.at)),
+    });
+    unit
 }
 
 fn entry_kind(role: Kind) -> &'static str {

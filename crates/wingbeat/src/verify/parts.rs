@@ -11,7 +11,7 @@ use crate::saga::SagaCheck;
 use crate::service::Wiring;
 use crate::state::CheckRecord;
 use crate::unit::{CALLS, CallRecord, DELAYED, DelayedRecord, OwnTable, TIMERS, TimerRecord};
-use crate::{decode, dispatch, failed, partition, rebuild, replay, schedule};
+use crate::{decode, dispatch, failed, partition, rebuild, recording, replay, schedule};
 
 /// The kind of the runtime's own records.
 const RUNTIME: &str = "runtime";
@@ -66,6 +66,10 @@ fn own_tables() -> Vec<OwnTable> {
         dispatch::LIMITS_STORED,
         rebuild::STORED,
         crate::state::PROJECTIONS_STORED,
+        OwnTable {
+            table: recording::TABLE,
+            check: recording::check,
+        },
     ];
     tables.extend(failed::STORED);
     tables.extend(replay::STORED);

@@ -60,6 +60,7 @@ mod reading;
 mod ready;
 mod rebuilding;
 mod reconnecting;
+mod recorded;
 mod redriving;
 mod refusing;
 mod releasing;

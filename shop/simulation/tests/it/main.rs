@@ -1,6 +1,1 @@
-//! The simulation of the shop, and the order services on the model under the seeded executor.
 
-mod checkout;
-mod flash;
-mod simulated;
-mod world;

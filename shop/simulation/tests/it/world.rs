@@ -30,7 +30,14 @@ pub(crate) struct World {
     routes: Router,
 }
 
-fn app(sessions: &Sessions) -> App {
+/// The services of an order.
+pub(crate) fn app(sessions: &Sessions) -> App {
+    let shipping = shop_shipping::service(&shop_shipping::Config::default());
+    without_shipping(sessions).service(shipping)
+}
+
+/// The services of an order, to which a test adds its own shipping.
+pub(crate) fn without_shipping(sessions: &Sessions) -> App {
     let payments = shop_payments::Config {
         provider: shop_payments::config::ProviderUrl("http://bank".into()),
         target: TargetPolicy::default(),
@@ -43,11 +50,15 @@ fn app(sessions: &Sessions) -> App {
         .service(shop_inventory::service(&shop_inventory::Config::default()))
         .service(shop_promotions::service(&shop_promotions::Config::default()))
         .service(shop_payments::service(&payments))
-        .service(shop_shipping::service(&shop_shipping::Config::default()))
 }
 
 impl World {
     pub(crate) async fn open(simulation: Simulation) -> Self {
+        Self::of(simulation, app).await
+    }
+
+    /// Opens a shop with other services.
+    pub(crate) async fn of(simulation: Simulation, app: impl FnOnce(&Sessions) -> App) -> Self {
         let model = Model::new(simulation.runtime());
         let bank = Bank::new(simulation.runtime());
         let ports = model.ports(&simulation.group(), bank.clone());
@@ -76,7 +87,7 @@ impl World {
         world
     }
 
-    async fn stock(&self, sku: &str) {
+    pub(crate) async fn stock(&self, sku: &str) {
         let sku: Sku = sku.parse().expect("a SKU");
         let name = sku.to_string();
         self.publish(&ProductListed {

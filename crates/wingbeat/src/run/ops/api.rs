@@ -24,6 +24,7 @@ use super::limits::{limit_routes, written};
 use super::lists::{Breaker, Items, Pause, State, Subscription, Unroutable, joined};
 use super::overload::overload_routes;
 use super::rebuilds::{projection_routes, rebuild_routes};
+use super::recordings::recording_routes;
 use super::replays::replay_routes;
 use super::sagas::saga_routes;
 use super::schedules::schedule_routes;
@@ -46,6 +47,7 @@ pub fn operator(host: Arc<Host>) -> Router {
         .merge(saga_routes())
         .merge(contract_routes())
         .merge(projection_routes())
+        .merge(recording_routes())
         .merge(edit_routes())
         .with_state(host)
         .into_router()

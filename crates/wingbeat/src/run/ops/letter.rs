@@ -34,7 +34,10 @@ pub(super) struct Whole {
 }
 
 /// Reads the letter of each service by id: dead letters can be large, so listing them all is slow.
-async fn find(host: &Host, id: &str) -> Result<(Arc<Running>, Name, DeadLetter), Problem> {
+pub(super) async fn find(
+    host: &Host,
+    id: &str,
+) -> Result<(Arc<Running>, Name, DeadLetter), Problem> {
     let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
     for running in host.running() {
         for service in running.services().collect::<Vec<_>>() {

@@ -19,6 +19,7 @@ mod overload;
 mod page;
 mod rebuilds;
 mod recorder;
+mod recordings;
 mod replays;
 mod sagas;
 mod schedules;

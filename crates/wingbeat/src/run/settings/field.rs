@@ -124,6 +124,19 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
             Some("720h"),
         ),
         (
+            "record",
+            "SHARE",
+            "The share of stories that services record for replays, such as 0.01, and each dead \
+             letter; or off",
+            Some("off"),
+        ),
+        (
+            "record_keep",
+            "TIME",
+            "How long recordings are kept",
+            Some("24h"),
+        ),
+        (
             "drain_delay",
             "TIME",
             "How long an ending process reports that it is not ready before it closes its port",

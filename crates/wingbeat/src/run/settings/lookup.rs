@@ -14,6 +14,7 @@ use super::error::SettingsError;
 use super::file::File;
 use super::{BodyPlace, LogFormat, Secret, Servers, TrustFiles};
 use crate::BaseUrl;
+use crate::recording::Recording;
 
 /// The prefix of variables that hold the address of a service.
 pub(super) const UPSTREAM: &str = "WINGBEAT_URL_";
@@ -158,6 +159,26 @@ impl Lookup<'_> {
         };
         let time = duration(&found.value).filter(|it| *it >= BODIES_KEEP_MIN);
         time.ok_or_else(|| found.invalid("a time such as 720h, at least 192h"))
+    }
+
+    /// Returns what services record; `None` for nothing.
+    pub(super) fn recording(&self) -> Result<Option<Recording>, SettingsError> {
+        let keep = match self.ours("record_keep")? {
+            None => Recording::KEEP,
+            Some(found) => duration(&found.value)
+                .filter(|it| !it.is_zero())
+                .ok_or_else(|| found.invalid("a time such as 24h"))?,
+        };
+        match self.ours("record")? {
+            None => Ok(None),
+            Some(found) if found.value == "off" => Ok(None),
+            Some(found) => {
+                let share = found.value.parse::<f64>().ok();
+                let share = share.filter(|share| (0.0..=1.0).contains(share));
+                let share = share.ok_or_else(|| found.invalid("a number from 0 to 1, or off"))?;
+                Ok(Some(Recording::share(share).keep(keep)))
+            }
+        }
     }
 
     pub(super) fn log_format(&self) -> Result<LogFormat, SettingsError> {

@@ -24,6 +24,7 @@ use wingbeat_core::tls::TlsFiles;
 
 use crate::bodies::RETENTION;
 use crate::overload::Watermarks;
+use crate::recording::Recording;
 
 pub use error::SettingsError;
 pub(crate) use field::{Field, OURS};
@@ -56,6 +57,8 @@ pub struct Settings<S = ()> {
     pub bodies_above: usize,
     /// The time for which bodies are kept.
     pub bodies_keep: Duration,
+    /// The stories that services record for replays; `None` to record none.
+    pub recording: Option<Recording>,
     /// The delay between reporting not ready and closing the port; requests are answered meanwhile.
     /// Choose more than a load balancer needs to notice.
     pub drain_delay: Duration,
@@ -222,6 +225,7 @@ impl<S: OwnSettings> Settings<S> {
             bodies: faults.or(BodyPlace::Store, |_| look.bodies()),
             bodies_above: faults.or(BODY_MAX, |_| look.bodies_above()),
             bodies_keep: faults.or(RETENTION, |it| look.bodies_keep(it)),
+            recording: faults.or(None, |_| look.recording()),
             drain_delay: faults.or(Duration::ZERO, |it| look.duration("drain_delay", it)),
             watermarks: look.watermarks(&mut faults.0),
             memory_limit: faults.or(None, |_| look.memory_limit()),

@@ -99,6 +99,29 @@ fn every_kind_of_value_is_read_from_text() {
 }
 
 #[test]
+fn recordings_have_a_share_and_a_retention() {
+    let of = |env: &[(&str, &str)]| {
+        let read = read(&[], env, "").map_err(|why| why.to_string())?;
+        Ok::<_, String>(read.recording.map(|it| format!("{it:?}")))
+    };
+    let expected = |it: Recording| Ok(Some(format!("{it:?}")));
+    assert_eq!(of(&[]), Ok(None));
+    assert_eq!(of(&[("WINGBEAT_RECORD", "off")]), Ok(None));
+    let env = [("WINGBEAT_RECORD", "0.01"), ("WINGBEAT_RECORD_KEEP", "6h")];
+    let keep = Duration::from_secs(6 * 3600);
+    assert_eq!(of(&env), expected(Recording::share(0.01).keep(keep)));
+    assert_eq!(of(&env[..1]), expected(Recording::share(0.01)));
+    for wrong in [
+        ("WINGBEAT_RECORD", "1%"),
+        ("WINGBEAT_RECORD", "2"),
+        ("WINGBEAT_RECORD", "NaN"),
+        ("WINGBEAT_RECORD_KEEP", "0s"),
+    ] {
+        assert!(of(&[wrong]).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn large_bodies_have_a_place_a_threshold_and_a_retention() {
     let of = |env: &[(&str, &str)]| {
         let read = read(&[], env, "").map_err(|why| why.to_string())?;
