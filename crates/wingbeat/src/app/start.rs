@@ -164,6 +164,7 @@ impl Starting {
             published: std::mem::take(&mut wiring.published),
             incomplete: Incomplete::default(),
             projections: Projected(wiring.projections.iter().map(|it| it.projected()).collect()),
+            past: derived::past(&wiring),
         });
         let around = (&self.control, &self.ports.transport);
         failing::start(
