@@ -169,6 +169,7 @@ impl Starting {
             published: Arc::new(std::mem::take(&mut wiring.published)),
             incomplete: Incomplete::default(),
             projections: Projected(wiring.projections.iter().map(|it| it.projected()).collect()),
+            past: derived::past(&wiring),
         });
         let around = (&self.control, &self.ports.transport);
         failing::start(

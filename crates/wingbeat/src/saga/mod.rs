@@ -24,3 +24,5 @@ pub(crate) use check::SagaCheck;
 #[cfg(feature = "test")]
 pub(crate) use outline::{Outline, OutlineInput};
 pub(crate) use step::handle;
+#[cfg(feature = "host")]
+pub(crate) use step::timer_key;

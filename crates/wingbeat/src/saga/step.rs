@@ -28,8 +28,26 @@ pub struct SagaRecord<S> {
     pub(super) timer_ids: BTreeMap<String, Uuid>,
     /// The time of the last change.
     pub updated_at: Timestamp,
+    /// The correlation id of the input that started it. Sagas that an older release has started
+    /// have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) story: Option<CorrelationId>,
     /// The state of the saga.
     pub state: S,
+}
+
+/// The name of the state of a saga that has ended, in counters, metrics and journals.
+const ENDED: &str = "ended";
+
+impl<S: Saga> SagaRecord<S> {
+    /// Returns the name of the state.
+    pub(super) fn name(&self) -> &'static str {
+        if self.ended {
+            ENDED
+        } else {
+            self.state.state()
+        }
+    }
 }
 
 /// Returns the table of the sagas with this name.
@@ -55,6 +73,7 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         timers: Vec::new(),
         timer_ids: BTreeMap::new(),
         updated_at: scope.now(),
+        story: Some(scope.meta().correlation),
         state: S::default(),
     });
     let mut effects = SagaEffects {
@@ -64,10 +83,10 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
     if row.timer && existed && !fired(&mut record, row.message, envelope.id) {
         return Ok(());
     }
-    let state = match (existed, record.ended) {
-        (false, _) => "not_started",
-        (_, true) => "ended",
-        _ => record.state.state(),
+    let state = if existed {
+        record.name()
+    } else {
+        "not_started"
     };
     let labels = [
         (metric::SAGA, S::NAME),
@@ -92,13 +111,10 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
     let was = existed.then_some(state);
     carry_out(&scope, &id, queue, &mut record, effects).await?;
     if keep {
-        let is = if record.ended {
-            "ended"
-        } else {
-            record.state.state()
-        };
+        let is = record.name();
         count::record_transition(&scope, S::NAME, was, is)?;
         record.updated_at = scope.now();
+        scope.moves(key.clone(), is)?;
         scope.write(Write {
             key,
             body: Some(encode(&record)),
@@ -218,7 +234,7 @@ async fn withdraw(
     failed::withdraw(scope, queue, name, MessageId(timer)).await
 }
 
-pub(super) fn timer_key(queue: Name, id: &str, message: &str) -> Key {
+pub(crate) fn timer_key(queue: Name, id: &str, message: &str) -> Key {
     Key::new(TIMERS, format!("{queue}/{id}/{message}"))
 }
 

@@ -10,7 +10,7 @@ use wingbeat_core::store::ServiceStore;
 use wingbeat_core::{Error, Name, Record, Result};
 
 use super::view::{CheckRow, CheckedView, View, ViewRow, check_row};
-use crate::unit::Scope;
+use crate::unit::{Fold, Scope};
 
 /// A view that shows the records of a table, with its index columns.
 ///
@@ -127,6 +127,8 @@ pub(crate) struct Derived {
     pub(crate) definition: Definition,
     pub(crate) derive: Derive,
     pub(crate) check: CheckRecord,
+    /// Folds histories to past states; `None` for records without a history.
+    pub(crate) past: Option<Fold>,
     /// The views in which its records show rows.
     pub(crate) views: Vec<CheckedView>,
 }
@@ -150,8 +152,14 @@ impl Derived {
             definition,
             derive: Arc::new(move |scope, id| Box::pin(derive(scope, id))),
             check,
+            past: None,
             views: Vec::new(),
         }
+    }
+
+    pub(super) fn with_past(mut self, past: Fold) -> Self {
+        self.past = Some(past);
+        self
     }
 
     pub(super) fn with_views(mut self, views: &[ViewColumns]) -> Self {

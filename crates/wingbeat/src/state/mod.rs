@@ -8,6 +8,7 @@ mod claims;
 mod derived;
 mod entity;
 mod history;
+mod past;
 #[cfg(feature = "personal")]
 mod personal;
 mod projection;
@@ -31,6 +32,9 @@ pub use derived::ViewColumns;
 pub(crate) use derived::{CheckRecord, Columns, Definition, Derived};
 pub use entity::Entity;
 pub use history::Upcasts;
+#[cfg(feature = "host")]
+pub(crate) use past::masked;
+pub use past::{PastRecord, PastState};
 #[cfg(feature = "personal")]
 pub(crate) use personal::STORED;
 #[cfg(feature = "personal")]

@@ -14,7 +14,7 @@ use super::view::View;
 use crate::decode;
 use crate::extract::Extract;
 use crate::recording::{self, Tape};
-use crate::unit::{Entry, Projected, Scope, ServiceContext, decode_entries};
+use crate::unit::{Entry, Projected, Scope, ServiceContext, decode_entries, is_change};
 
 /// Read access to a service's data outside a unit of work, for screens and audits.
 ///
@@ -378,7 +378,8 @@ impl Reads {
         for body in self.service.store.journal(correlation).await? {
             let before = entries.last().map(|entry| entry.at);
             let before = before.unwrap_or_else(|| created(correlation));
-            entries.extend(decode_entries(&body, before)?);
+            let noted = decode_entries(&body, before)?.into_iter();
+            entries.extend(noted.filter(|it| !is_change(it)));
         }
         Ok(entries)
     }
@@ -406,7 +407,7 @@ fn column(select: &Select) -> Option<Name> {
 }
 
 /// Returns the time in a correlation id, or the epoch if it contains none.
-fn created(correlation: CorrelationId) -> Timestamp {
+pub(super) fn created(correlation: CorrelationId) -> Timestamp {
     let time = correlation.0.get_timestamp().map(|time| time.to_unix());
     let micros = time.map(|(seconds, nanos)| seconds * 1_000_000 + u64::from(nanos) / 1_000);
     Timestamp::from_micros(i64::try_from(micros.unwrap_or_default()).unwrap_or_default())

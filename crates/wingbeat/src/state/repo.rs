@@ -8,6 +8,7 @@ use wingbeat_core::{Key, Name, Result};
 use super::aggregate::{Aggregate, Snapshot};
 use super::check;
 use super::derived::{Definition, Derived, ViewColumns};
+use super::past;
 use super::published::Happened;
 use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::effects::{Effects, Outgoing};
@@ -305,6 +306,7 @@ impl<A: Aggregate> Repo<A> {
             |scope, id| async move { Self::of(&scope).show_again(id).await },
         )
         .with_views(A::VIEWS)
+        .with_past(past::of_aggregate::<A>())
     }
 
     /// Writes the rows of a stored aggregate again.

@@ -4,8 +4,9 @@ use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde_json::Value;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Cache, Error, HttpClient, Name, Result, ServiceStore};
+use wingbeat_core::{BoxFuture, Cache, Error, HttpClient, Name, Result, ServiceStore};
 
 use crate::bodies::LargeBodies;
 use crate::commit::Committer;
@@ -31,6 +32,39 @@ pub struct ServiceContext {
     pub(crate) projections: Projections,
     /// Set if the service records stories.
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) past: Past,
+}
+
+/// Folds the history of an aggregate to each of these lengths, in ascending order. Returns `None`
+/// for a state that the history does not reach, or only after too many events.
+pub(crate) type Fold = Arc<
+    dyn Fn(ServiceStore, String, Vec<u64>) -> BoxFuture<'static, Result<Vec<Option<Value>>>>
+        + Send
+        + Sync,
+>;
+
+/// Readers of past states, by table. The types are erased here, since this module knows neither
+/// aggregates nor sagas.
+#[derive(Default)]
+pub(crate) struct Past {
+    /// The aggregates.
+    pub(crate) folds: BTreeMap<&'static str, Fold>,
+    /// The sagas.
+    pub(crate) sagas: BTreeMap<&'static str, PastSaga>,
+}
+
+/// A saga of this release.
+#[cfg_attr(
+    not(feature = "host"),
+    expect(dead_code, reason = "only the operator's API reads it")
+)]
+#[derive(Clone, Copy)]
+pub(crate) struct PastSaga {
+    pub(crate) queue: Name,
+    /// Returns the name of the state of a stored saga.
+    pub(crate) state: fn(&[u8]) -> Result<&'static str>,
+    /// Returns the messages that can move it once it has started, without its timers.
+    pub(crate) inputs: fn() -> Vec<&'static str>,
 }
 
 /// The views and index columns that lack rows of older records.

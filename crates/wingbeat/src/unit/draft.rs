@@ -19,6 +19,8 @@ pub(super) struct Draft {
     /// Decoded and changed state by key, so that two extractors see each other's changes.
     pub(super) states: Vec<(Key, Box<dyn Any + Send>)>,
     pub(super) writes: Vec<Write>,
+    /// The states to which sagas move, for the journal.
+    pub(super) moves: Vec<(Key, &'static str)>,
     pub(super) appends: Vec<Append>,
     pub(super) rows: Vec<RowWrite>,
     pub(super) effects: Effects,

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 use wingbeat_core::{Error, Result, Timestamp};
 
-use super::records::Entry;
+use super::records::{Entry, RECORD};
 use crate::decode;
 
 /// The first byte of this form. A JSON text never begins with it.
@@ -25,7 +25,7 @@ const VERSION: u8 = 1;
 /// The first bytes of the forms of later releases. A JSON text never begins with them.
 const LATER: RangeInclusive<u8> = 2..=8;
 /// The kinds by number, beginning with 1.
-const KINDS: [&str; 4] = ["event", "command", "timer", "call"];
+const KINDS: [&str; 5] = ["event", "command", "timer", "call", RECORD];
 
 /// The kind of entries that a later release wrote, and that this one cannot read.
 const UNKNOWN: &str = "unknown";
@@ -48,6 +48,11 @@ impl Entries {
             bytes,
             is_empty: true,
         }
+    }
+
+    /// Returns whether there are no entries.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_empty
     }
 
     /// Adds an entry. `kind` is one of [`KINDS`].

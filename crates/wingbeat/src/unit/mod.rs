@@ -4,6 +4,7 @@
 //! [`Unit`](wingbeat_core::Unit). [`run`] repeats the attempt until its unit is durable.
 
 mod bodies;
+mod changes;
 mod context;
 mod draft;
 mod entries;
@@ -15,7 +16,7 @@ mod sealing;
 mod sql;
 
 pub use context::ServiceContext;
-pub(crate) use context::{Incomplete, Projected, Projections, Published};
+pub(crate) use context::{Fold, Incomplete, Past, PastSaga, Projected, Projections, Published};
 pub(crate) use draft::Mark;
 pub use meta::Meta;
 pub(crate) use meta::{REPLAYED, original_id};
@@ -24,6 +25,7 @@ pub use run::run_unit;
 pub use scope::Scope;
 pub use sql::Sql;
 
+pub(crate) use changes::{At, Change, by_record, changes, is_change};
 pub(crate) use entries::decode_entries;
 pub(crate) use records::{
     CALLS, CallRecord, DELAYED, DelayedRecord, OwnTable, TIMERS, TimerRecord, counter, due, remove,

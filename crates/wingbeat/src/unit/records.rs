@@ -19,6 +19,9 @@ pub(crate) const CALLS: Name = Name::new("wb.call");
 /// The table of delayed messages.
 pub(crate) const DELAYED: Name = Name::new("wb.delayed");
 
+/// The kind of journal entries that note a written record.
+pub(super) const RECORD: &str = "record";
+
 /// A table of the runtime's own records, and the check that one of them can be decoded.
 #[derive(Clone, Copy)]
 pub(crate) struct OwnTable {

@@ -225,6 +225,11 @@ impl Scope {
         })
     }
 
+    /// Notes the state to which a saga moves, whose record this unit writes.
+    pub(crate) fn moves(&self, saga: Key, state: &'static str) -> Result<()> {
+        self.with(|draft| draft.moves.push((saga, state)))
+    }
+
     pub(crate) fn append(&self, append: Append) -> Result<()> {
         storable("aggregate", &append.key.id)?;
         self.with(|draft| draft.appends.push(append))

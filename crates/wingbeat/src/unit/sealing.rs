@@ -11,6 +11,7 @@ use wingbeat_core::{
 };
 
 use super::Meta;
+use super::changes::Written;
 use super::draft::{Draft, Taped};
 use super::entries::Entries;
 use super::records::{
@@ -40,6 +41,7 @@ impl Sealing<'_> {
             reads,
             seen,
             mut writes,
+            moves,
             appends,
             rows,
             effects,
@@ -83,6 +85,13 @@ impl Sealing<'_> {
             let handled = counter("handled", first.queue.as_str()); // All are of one queue.
             counts.push((handled, i64::try_from(settles.len()).unwrap_or(i64::MAX)));
         }
+        let written = Written {
+            reads: &reads,
+            writes: &writes,
+            appends: &appends,
+            moves: &moves,
+        };
+        written.note(&mut entries);
         let journal = entries
             .into_body()
             .map(|body| Journal { correlation, body });

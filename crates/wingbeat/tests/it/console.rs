@@ -10,7 +10,7 @@ use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wingbeat::describe::System;
-use wingbeat::run::console::{Console, Refused, Source};
+use wingbeat::run::console::{Console, OwnPage, Refused, Source};
 use wingbeat::{BoxFuture, TokioRuntime};
 
 const HOSTILE: &str = "</code><script>alert('x')</script>\"'&";
@@ -18,7 +18,7 @@ const HOSTILE: &str = "</code><script>alert('x')</script>\"'&";
 const RAW: &str = "<script>alert";
 const ID: &str = "00000000-0000-0000-0000-000000000007";
 /// Every page.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 14] = [
     "/console",
     "/console/subscriptions",
     "/console/incidents",
@@ -26,10 +26,16 @@ const PAGES: [&str; 10] = [
     "/console/dead-letters",
     "/console/dead-letters/00000000-0000-0000-0000-000000000007",
     "/console/outside",
+    "/console/sagas",
+    "/console/sagas/orders/checkout",
+    "/console/sagas/orders/checkout/7",
     "/console/schedules",
     "/console/stories",
+    "/console/stories/00000000-0000-0000-0000-000000000007?step=00000000-0000-0000-0000-000000000007",
     "/console/stories/00000000-0000-0000-0000-000000000007",
 ];
+/// The page of a story.
+const STORY: &str = PAGES[13];
 
 /// A source with replies by path.
 #[derive(Clone, Default)]
@@ -56,6 +62,7 @@ impl Script {
             "/rebuilds",
             "/incidents",
             "/redrives",
+            "/sagas",
         ]
         .into_iter()
         .fold(Self::default(), |script, path| {
@@ -172,6 +179,13 @@ fn letter(text: &str) -> Value {
     })
 }
 
+fn saga(text: &str) -> Value {
+    json!({
+        "id": text, "in_state": text, "ended": false, "timers": [text],
+        "updated_at": "2026-01-01T00:00:00Z", "story": ID, "state": { text: text },
+    })
+}
+
 fn incident(text: &str) -> Value {
     let at = "2026-01-02T03:04:05Z";
     json!({
@@ -248,15 +262,37 @@ fn full(text: &str) -> Script {
                 "causation_id": null,
             })),
         )
+        .with(
+            &format!("/stories/{ID}/records"),
+            list(json!({
+                "service": text, "at": at, "causation_id": ID, "effects": [ID], "kind": "saga",
+                "table": format!("saga.{text}"), "id": text, "version": 2, "moved_to": text,
+                "known": "unchanged", "state": { text: text },
+            })),
+        )
+        .with(
+            "/sagas",
+            list(json!({"service": text, "saga": text, "states": { text: 3, "ended": 4 }})),
+        )
+        .with(
+            "/sagas/orders/checkout",
+            json!({"items": [saga(text)], "next_cursor": "c"}),
+        )
+        .with("/sagas/orders/checkout/7", {
+            let mut one = saga(text);
+            one["pending"] = json!([{"message": text, "due_at": null}]);
+            one["waits_for"] = json!([text]);
+            one
+        })
 }
 
 #[tokio::test]
 async fn every_page_renders_with_nothing_to_show() {
     let console = Script::empty().console();
-    for path in PAGES
-        .into_iter()
-        .filter(|path| !path.contains("dead-letters/") && !path.contains("incidents/"))
-    {
+    for path in PAGES.into_iter().filter(|path| {
+        let ones = ["dead-letters/", "incidents/", "sagas/"];
+        !ones.iter().any(|part| path.contains(part))
+    }) {
         let page = get(&console, path).await;
         assert_eq!(page.status, 200, "{path}");
         assert!(page.body.ends_with("</html>"), "{path}: {}", page.body);
@@ -367,7 +403,7 @@ async fn an_unavailable_server_leaves_the_pages_standing() {
             page.body
         );
     }
-    let story = get(&console, PAGES[9]).await;
+    let story = get(&console, STORY).await;
     assert_eq!(story.status, 503);
     assert!(
         story.body.contains("http-equiv=\"refresh\""),
@@ -384,7 +420,10 @@ async fn strangers_are_sent_to_the_sign_in_and_others_are_refused() {
     );
     for path in PAGES {
         let reply = get(&anonymous, path).await;
-        let next = path.replace('/', "%2F");
+        let next = path
+            .replace('/', "%2F")
+            .replace('?', "%3F")
+            .replace('=', "%3D");
         assert_eq!(reply.status, 303, "{path}");
         assert_eq!(reply.header("location"), format!("/account?next={next}"));
         let refused = get(&shopper, path).await;
@@ -558,4 +597,132 @@ async fn replies_carry_the_headers_for_browsers_and_no_inline_code() {
         assert_eq!(send(&console, "GET", &path, &known).await.status, 304);
     }
     assert_eq!(get(&console, "/console/assets/none").await.status, 404);
+}
+
+/// A page of an app's own.
+struct Meter;
+
+impl OwnPage for Meter {
+    fn path(&self) -> &'static str {
+        "/console/meter"
+    }
+
+    fn label(&self) -> &'static str {
+        "Meter"
+    }
+
+    fn show<'a>(
+        &'a self,
+        source: &'a dyn Source,
+        visitor: &'a Parts,
+    ) -> BoxFuture<'a, Result<String, Refused>> {
+        Box::pin(async move {
+            let figure = source.ask(Method::GET, "/meter", visitor).await?;
+            Ok(format!("<h1>{}</h1>", String::from_utf8_lossy(&figure)))
+        })
+    }
+
+    fn act<'a>(
+        &'a self,
+        action: &'a str,
+        source: &'a dyn Source,
+        visitor: &'a Parts,
+    ) -> BoxFuture<'a, Result<(), Refused>> {
+        Box::pin(async move {
+            let path = format!("/meter/{action}");
+            source.ask(Method::POST, &path, visitor).await.map(drop)
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_app_adds_a_page_of_its_own_with_the_same_guards() {
+    let script = Script::empty().with("/meter", json!(42));
+    let with_page = |script: &Script| {
+        let runtime = TokioRuntime::new();
+        let console = Console::new(script.clone(), &System::default(), runtime);
+        console.with_sign_in("/account").with_page(Meter).routes()
+    };
+    let console = with_page(&script);
+    let page = get(&console, "/console/meter").await;
+    assert_eq!(page.status, 200);
+    for part in [
+        "<h1>42</h1>",
+        "Meter · Wingbeat console",
+        "aria-current=\"page\">Meter",
+    ] {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
+    let own = [("sec-fetch-site", "same-origin")];
+    let reply = send(&console, "POST", "/console/meter/reset", &own).await;
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (303, "/console/meter")
+    );
+    let foreign = [("sec-fetch-site", "cross-site")];
+    let refused = send(&console, "POST", "/console/meter/reset", &foreign).await;
+    assert_eq!(refused.status, 403);
+    assert_eq!(script.writes(), ["POST /meter/reset"]);
+    let anonymous = with_page(&Script::refusing(401));
+    let reply = get(&anonymous, "/console/meter").await;
+    assert_eq!(reply.header("location"), "/account?next=%2Fconsole%2Fmeter");
+}
+
+#[tokio::test]
+async fn a_story_shows_its_records_as_they_were_after_a_step() {
+    let console = full("orders").console();
+    let page = get(&console, PAGES[12]).await.body;
+    for part in [
+        "id=\"then\"",
+        "aria-current=\"step\"",
+        "It has no history, but nothing has written it since",
+        "/console/sagas/orders/orders/orders",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let plain = get(&console, STORY).await.body;
+    assert!(!plain.contains("id=\"then\""), "{plain}");
+    let link = format!("/console/stories/{ID}?step={ID}#then");
+    assert!(plain.contains(&link), "{plain}");
+}
+
+#[tokio::test]
+async fn a_saga_says_why_it_waits() {
+    let breaker = json!({
+        "service": "orders", "name": "provider", "state": "open", "since": "2026-01-01T00:00:00Z",
+    });
+    let step = |id: u8, cause: Option<u8>, kind: &str, name: &str| {
+        let uuid = |id: u8| format!("00000000-0000-0000-0000-00000000000{id}");
+        json!({
+            "at": "2026-01-01T00:00:00Z", "service": "orders", "kind": kind, "name": name,
+            "id": uuid(id), "causation_id": cause.map(uuid),
+        })
+    };
+    let steps = json!({"items": [
+        step(6, None, "event", "orders.placed.v1"),
+        step(7, Some(6), "command", "payments.authorize.v1"),
+        step(8, Some(7), "call", "authorize_card"),
+    ]});
+    let script = full("orders").with(&format!("/stories/{ID}"), steps);
+    let script = script.with("/breakers", json!({"items": [breaker]}));
+    let record = json!({"items": [{
+        "service": "orders", "at": "2026-01-01T00:00:00Z",
+        "causation_id": "00000000-0000-0000-0000-000000000006", "effects": [ID], "kind": "saga",
+        "table": "saga.checkout", "id": "orders", "version": 1, "moved_to": "paying",
+        "known": "unchanged", "state": {},
+    }]});
+    let console = script
+        .with(&format!("/stories/{ID}/records"), record)
+        .console();
+    let page = get(&console, "/console/sagas/orders/checkout/7").await.body;
+    for part in [
+        "Why it waits",
+        "The outside call <b>authorize card</b> of orders is not answered",
+        "The breaker of provider</a> is open",
+        "<b>placed</b> arrived.",
+        "sent the command <b>authorize</b>",
+        "paying",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
 }

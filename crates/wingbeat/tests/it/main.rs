@@ -44,6 +44,8 @@ mod overload;
 mod paging;
 mod partitioned;
 mod parts;
+#[cfg(all(feature = "host", feature = "embedded", feature = "servers"))]
+mod past;
 mod pausing;
 #[cfg(feature = "signing")]
 mod peers;

@@ -7,10 +7,8 @@
 
 use axum::Router;
 use wingbeat::SharedRuntime;
-use wingbeat::Uuid;
 use wingbeat::describe::System;
 use wingbeat::run::console::{Console, Routed};
-use wingbeat::run::ops::Step;
 
 /// The operator's API for the administrator.
 const API: &str = "/api/v1/admin";
@@ -29,12 +27,5 @@ pub fn routes(api: Router, system: &System, has_dev: bool, runtime: SharedRuntim
         .with_home("To the shop", "/")
         .with_sign_in("/account")
         .with_hint(hint)
-        .with_past(order_then)
         .routes()
-}
-
-/// Links a step of an order to the order as it was then. The correlation id is the order's id.
-fn order_then(step: &Step, id: Uuid) -> Option<String> {
-    let is_event = step.service == "orders" && step.kind == "event";
-    is_event.then(|| format!("/api/v1/orders/{id}?as_of={}", step.at))
 }

@@ -17,12 +17,13 @@ pub(super) struct Entry {
     pub(super) label: &'static str,
 }
 
-const ENTRIES: [Entry; 7] = [
+const ENTRIES: [Entry; 8] = [
     entry("/console", "Overview"),
     entry("/console/subscriptions", "Subscriptions"),
     entry("/console/incidents", "Incidents"),
     entry("/console/dead-letters", "Dead letters"),
     entry("/console/outside", "Outside systems"),
+    entry("/console/sagas", "Sagas"),
     entry("/console/schedules", "Schedules"),
     entry("/console/stories", "Story"),
 ];
@@ -36,15 +37,20 @@ pub(super) struct Frame<'a> {
     console: &'a Console,
     /// The path in the navigation that the page belongs to.
     here: &'static str,
+    /// The navigation.
+    pub(super) entries: Vec<Entry>,
     /// The result of the action that led here.
     pub(super) done: Option<&'static str>,
 }
 
 impl<'a> Frame<'a> {
     pub(super) fn new(console: &'a Console, visitor: &Parts, here: &'static str) -> Self {
+        let own = console.own.iter();
+        let own = own.map(|page| entry(page.path(), page.label()));
         Self {
             console,
             here,
+            entries: ENTRIES.into_iter().chain(own).collect(),
             done: parameter(visitor, "did").and_then(|did| words(&did)),
         }
     }
@@ -55,10 +61,6 @@ impl<'a> Frame<'a> {
 
     pub(super) fn home(&self) -> Option<&(String, String)> {
         self.console.home.as_ref()
-    }
-
-    pub(super) fn entries(&self) -> &'static [Entry] {
-        &ENTRIES
     }
 
     pub(super) fn current(&self, entry: &Entry) -> bool {

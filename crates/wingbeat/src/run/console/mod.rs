@@ -11,8 +11,9 @@
 //! | `/console/incidents`, `/console/incidents/{service}/{group}` | dead letters by cause; one cause, and many retried at once |
 //! | `/console/dead-letters`, `/console/dead-letters/{id}` | failures by cause; one message; retry and discard |
 //! | `/console/outside` | the circuit breakers of outside systems |
+//! | `/console/sagas`, `/console/sagas/{service}/{saga}`, `…/{id}` | sagas by state; the instances of one; one step by step, and why it waits |
 //! | `/console/schedules` | last and next runs; pause and resume |
-//! | `/console/stories/{id}` | the timeline of a correlation id, with causes |
+//! | `/console/stories/{id}` | the timeline of a correlation id, with causes; the records as they were after each step |
 //!
 //! [`run`](crate::run()) serves it on the operator's port, behind the guard of `/ops`. A program
 //! with a login of its own mounts [`Console::routes`] on its public port:
@@ -41,7 +42,10 @@ mod lists;
 mod map;
 mod outside;
 mod overview;
+mod own;
+mod past;
 mod port;
+mod sagas;
 mod schedules;
 mod source;
 mod stories;
@@ -57,15 +61,14 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
-use uuid::Uuid;
 
 use crate::SharedRuntime;
 use crate::describe::System;
 use crate::http::is_of_foreign_page;
-use crate::run::ops::Step;
 use frame::instead;
 use map::Map;
 
+pub use own::OwnPage;
 pub(super) use port::on_port;
 pub use source::{Refused, Routed, Source};
 
@@ -73,9 +76,6 @@ pub use source::{Refused, Routed, Source};
 /// origins.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; \
     form-action 'self'; frame-ancestors 'none'; object-src 'none'";
-
-/// Makes a link to the state of a record as it was after a step of a story.
-type Past = fn(&Step, Uuid) -> Option<String>;
 
 /// A console over a [`Source`].
 ///
@@ -106,7 +106,7 @@ pub struct Console {
     home: Option<(String, String)>,
     sign_in: Option<String>,
     hint: Option<String>,
-    past: Past,
+    own: Vec<Box<dyn OwnPage>>,
 }
 
 impl Console {
@@ -121,7 +121,7 @@ impl Console {
             home: None,
             sign_in: None,
             hint: None,
-            past: |_, _| None,
+            own: Vec::new(),
         }
     }
 
@@ -154,11 +154,10 @@ impl Console {
         self
     }
 
-    /// Adds links from the steps of a story to the state of a record at that time. `past` gets the
-    /// step and the correlation id, and returns a path, if there is one.
+    /// Adds a page of the app's own to the navigation and the routes.
     #[must_use]
-    pub fn with_past(mut self, past: fn(&Step, Uuid) -> Option<String>) -> Self {
-        self.past = past;
+    pub fn with_page(mut self, page: impl OwnPage) -> Self {
+        self.own.push(Box::new(page));
         self
     }
 
@@ -168,7 +167,10 @@ impl Console {
     /// the source's decision.
     pub fn routes(self) -> Router {
         let console = Arc::new(self);
-        let pages = Router::new()
+        let own = console.own.iter().enumerate();
+        let own = own.map(|(place, page)| own::routes(page.path(), place));
+        let pages = own
+            .fold(Router::new(), Router::merge)
             .route("/console", get(overview::page))
             .route("/console/subscriptions", get(subscriptions::page))
             .route(
@@ -193,6 +195,9 @@ impl Console {
                 get(letters::confirm).post(letters::discard),
             )
             .route("/console/outside", get(outside::page))
+            .route("/console/sagas", get(sagas::types))
+            .route("/console/sagas/{service}/{saga}", get(sagas::list))
+            .route("/console/sagas/{service}/{saga}/{id}", get(sagas::one))
             .route("/console/schedules", get(schedules::page))
             .route(
                 "/console/schedules/{service}/{name}/{control}",

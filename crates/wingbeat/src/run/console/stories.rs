@@ -1,4 +1,5 @@
-//! `/console/stories/{id}`: the timeline of a correlation id as a tree of causes.
+//! `/console/stories/{id}`: the timeline of a correlation id as a tree of causes, and the records as
+//! they were after a step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::frame::{Frame, instead, page as reply, parameter, see_other};
+use super::past::{Then, after};
 use super::source::read;
 use super::words::{counted, since};
-use super::{Console, Past, Refused};
-use crate::run::ops::{Step, Timeline};
+use super::{Console, Refused};
+use crate::run::ops::{Items, Step, StoryRecord, Timeline};
 
 const HERE: &str = "/console/stories";
 /// Deeper branches are drawn at this depth, because phones are narrow.
@@ -32,7 +34,8 @@ struct Row {
     because: Option<String>,
     after: String,
     colour: usize,
-    past: Option<String>,
+    /// It is the step after which the records are shown.
+    is_chosen: bool,
 }
 
 impl Row {
@@ -51,7 +54,7 @@ impl Row {
 
 /// Returns the last part of a message type without its version: `order paid` of
 /// `orders.order_paid.v1`.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let unversioned = match name.rsplit_once(".v") {
         Some((name, version)) if version.bytes().all(|it| it.is_ascii_digit()) => name,
         _ => name,
@@ -62,7 +65,7 @@ fn plain(name: &str) -> String {
 
 /// Puts each step below its cause. If a step has several effects, the largest branch comes last and
 /// stays in the column of its cause, so that the main path reads straight down.
-fn tree(steps: Vec<Step>, id: Uuid, past: Past) -> Vec<Row> {
+fn tree(steps: Vec<Step>, chosen: Option<Uuid>) -> Vec<Row> {
     let known: BTreeMap<Uuid, usize> = steps.iter().zip(0..).map(|(it, at)| (it.id, at)).collect();
     let cause = |step: &Step| {
         let cause = step.causation_id.filter(|cause| *cause != step.id)?;
@@ -99,7 +102,7 @@ fn tree(steps: Vec<Step>, id: Uuid, past: Past) -> Vec<Row> {
             depth: depth.min(DEPTH_MAX),
             after: since(start, step.at),
             colour: *colours.entry(step.service.clone()).or_insert(next),
-            past: past(&step, id),
+            is_chosen: Some(step.id) == chosen,
             step,
         });
     }
@@ -114,13 +117,34 @@ struct Story<'a> {
     rows: Vec<Row>,
     cut: usize,
     away: Vec<String>,
+    then: Option<Then>,
     /// The text that was searched is no id.
     is_wrong: bool,
 }
 
 impl Story<'_> {
+    /// Returns the link to the records after a step.
+    fn then_link(&self, row: &Row) -> String {
+        format!("{HERE}/{}?step={}#then", self.id, row.step.id)
+    }
+
+    /// Returns the steps before and after the chosen one.
+    fn beside(&self) -> (Option<&Row>, Option<&Row>) {
+        let chosen = self.rows.iter().position(|row| row.is_chosen);
+        let beside = chosen.map(|at| (at.checked_sub(1), at + 1));
+        let Some((before, next)) = beside else {
+            return (None, None);
+        };
+        (before.and_then(|at| self.rows.get(at)), self.rows.get(next))
+    }
+
     fn steps(&self) -> String {
         counted(self.rows.len() as u64, "step")
+    }
+
+    fn written_later(&self, records: &usize) -> String {
+        let records = counted(*records as u64, "record");
+        format!("{records} of this story had not been written yet.")
     }
 
     fn later(&self) -> String {
@@ -158,6 +182,7 @@ pub(super) async fn find(State(console): State<Arc<Console>>, visitor: Parts) ->
         rows: Vec::new(),
         cut: 0,
         away: Vec::new(),
+        then: None,
     };
     reply(StatusCode::OK, &story)
 }
@@ -180,13 +205,36 @@ pub(super) async fn page(
         Ok(timeline) => timeline,
         Err(refused) => return instead(&console, &visitor, refused),
     };
-    let Timeline { mut items, away } = timeline;
+    let Timeline {
+        mut items,
+        mut away,
+    } = timeline;
     let cut = items.len().saturating_sub(STEPS_MAX);
     items.truncate(STEPS_MAX);
+    let chosen = parameter(&visitor, "step").and_then(|step| step.parse().ok());
+    let chosen = chosen.filter(|id: &Uuid| !id.is_nil());
+    let then = match items.iter().find(|step| Some(step.id) == chosen) {
+        Some(step) => {
+            let path = format!("/stories/{id}/records");
+            let records: Result<Items<StoryRecord>, Refused> =
+                read(&*console.source, &path, &visitor).await;
+            match records {
+                Ok(records) => {
+                    away.extend(records.away);
+                    away.sort();
+                    away.dedup();
+                    Some(after(step, &records.items))
+                }
+                Err(refused) => return instead(&console, &visitor, refused),
+            }
+        }
+        None => None,
+    };
     let story = Story {
         frame: Frame::new(&console, &visitor, HERE),
         id: id.to_string(),
-        rows: tree(items, id, console.past),
+        rows: tree(items, chosen),
+        then,
         cut,
         away,
         is_wrong: false,
@@ -214,7 +262,7 @@ mod tests {
     fn the_largest_branch_reads_straight_down_and_the_others_are_indented_before_it() {
         // 1 causes 2 and 3; 3 causes 4.
         let steps = vec![step(1, 0), step(2, 1), step(3, 1), step(4, 3)];
-        let rows = tree(steps, Uuid::nil(), |_, _| None);
+        let rows = tree(steps, None);
         let told: Vec<_> = rows
             .iter()
             .map(|row| (row.name(), row.depth, row.because.as_deref()))
@@ -233,6 +281,6 @@ mod tests {
     #[test]
     fn steps_that_cause_each_other_appear_once() {
         let steps = vec![step(1, 2), step(2, 1), step(3, 3)];
-        assert_eq!(tree(steps, Uuid::nil(), |_, _| None).len(), 3);
+        assert_eq!(tree(steps, None).len(), 3);
     }
 }

@@ -25,6 +25,7 @@ use super::lists::{Breaker, Items, Pause, State, Subscription, Unroutable, joine
 use super::overload::overload_routes;
 use super::rebuilds::{projection_routes, rebuild_routes};
 use super::recordings::recording_routes;
+use super::records::record_routes;
 use super::replays::replay_routes;
 use super::sagas::saga_routes;
 use super::schedules::schedule_routes;
@@ -39,12 +40,11 @@ use crate::runtime::Control;
 use crate::{Error, Name, Result, Running};
 
 /// The routes of the operator's API, with those about this process: its clock, its servers, the
-/// wiring, the sagas. They need a guard around them that inserts an [`Operator`].
+/// wiring. They need a guard around them that inserts an [`Operator`].
 pub fn operator(host: Arc<Host>) -> Router {
     operator_routes()
         .merge(condition_routes())
         .merge(wiring_routes())
-        .merge(saga_routes())
         .merge(contract_routes())
         .merge(projection_routes())
         .merge(recording_routes())
@@ -64,6 +64,8 @@ pub fn operator_routes() -> Routes<Arc<Host>> {
         .merge(overload_routes())
         .merge(dead_letter_routes())
         .merge(incident_routes())
+        .merge(saga_routes())
+        .merge(record_routes())
         .route(
             "/breakers",
             get(breakers)

@@ -25,7 +25,9 @@ use super::letters::{LetterPage, LetterQuery};
 use super::lists::{Breaker, Items, Replicated, Subscription, Unroutable, joined};
 use super::overload::Resource;
 use super::rebuilds::Rebuild;
+use super::records::StoryRecord;
 use super::replays::Replay;
+use super::sagas::Sagas;
 use super::schedules::Schedule;
 use super::timeline::{Timeline, in_order, story};
 use crate::http::{Path, Problem, Query, ok};
@@ -185,6 +187,10 @@ impl FanOut {
     pub fn routes(&self) -> Router {
         Router::new()
             .route("/stories/{id}", get(timeline))
+            .route("/stories/{id}/records", get(replicas::<StoryRecord>))
+            .route("/sagas", get(replicas::<Sagas>))
+            .route("/sagas/{service}/{saga}", get(found))
+            .route("/sagas/{service}/{saga}/{id}", get(found))
             .route("/dead-letters", get(dead_letters))
             .route("/dead-letters/{id}", get(found))
             .route("/dead-letters/{id}/retry", post(found))

@@ -20,6 +20,7 @@ mod page;
 mod rebuilds;
 mod recorder;
 mod recordings;
+mod records;
 mod replays;
 mod sagas;
 mod schedules;
@@ -59,7 +60,9 @@ pub use lists::{
 pub use overload::Resource;
 pub use rebuilds::{Rebuild, RebuiltProjection};
 pub(super) use recorder::Recorder;
+pub use records::StoryRecord;
 pub use replays::Replay;
+pub use sagas::{Instance, InstancePage, PendingTimer, Sagas, WholeInstance};
 pub use schedules::{Schedule, ScheduleRun};
 pub use timeline::{Step, Timeline, in_order, story};
 
