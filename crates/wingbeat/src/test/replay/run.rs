@@ -80,6 +80,7 @@ impl Code {
             incomplete: Incomplete::default(),
             projections: Projections(self.projections.clone()),
             recorder: None,
+            past: crate::unit::Past::default(),
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use wingbeat::ports::Store as _;
 use wingbeat::prelude::*;
 use wingbeat::story::Story;
 use wingbeat::test::TestApp;
