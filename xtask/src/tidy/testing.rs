@@ -7,7 +7,7 @@ use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
 /// Tests on real processes, sockets and disks, which take real time. They poll with a deadline.
-const REAL_TIME: [&str; 15] = [
+const REAL_TIME: [&str; 16] = [
     "crates/wingbeat-cli/tests/it/",
     "crates/wingbeat/tests/it/connections.rs",
     "crates/wingbeat/tests/it/operator.rs",
@@ -15,6 +15,7 @@ const REAL_TIME: [&str; 15] = [
     "crates/wingbeat/tests/it/ready.rs",
     "crates/wingbeat/tests/it/projecting/replicas.rs",
     "crates/wingbeat/tests/it/rebuilding/replicas.rs",
+    "crates/wingbeat/tests/it/recorded/stores.rs",
     "crates/wingbeat/tests/it/replicas.rs",
     "crates/wingbeat/tests/it/verifying/stores.rs",
     "crates/wingbeat/tests/it/versions/replicas.rs",
