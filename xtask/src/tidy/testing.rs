@@ -16,6 +16,7 @@ const REAL_TIME: [&str; 16] = [
     "crates/wingbeat/tests/it/ready.rs",
     "crates/wingbeat/tests/it/projecting/replicas.rs",
     "crates/wingbeat/tests/it/rebuilding/replicas.rs",
+    "crates/wingbeat/tests/it/recorded/stores.rs",
     "crates/wingbeat/tests/it/replicas.rs",
     "crates/wingbeat/tests/it/verifying/stores.rs",
     "crates/wingbeat/tests/it/versions/replicas.rs",
