@@ -12,8 +12,7 @@ fn bank() -> &'static Path {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_that_changes_events_messages_views_and_queues_loses_nothing_nor_does_the_way_back()
- {
+async fn an_upgrade_that_changes_what_is_stored_loses_nothing_nor_does_the_way_back() {
     let mut bank = Evolving::start(bank(), "first").await;
     let traffic = Traffic::begin(&bank);
     traffic.makes_deposits().await;
