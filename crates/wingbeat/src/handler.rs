@@ -333,9 +333,9 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// - All partitions that a process handles share its [`concurrency`](Self::concurrency), and
     ///   the partitions of all processes the [rate](Self::at_most).
     ///
-    /// `n` can be changed in any release. New messages wait in the queue of the subscription until
-    /// the present partitions are empty, so no message overtakes another. The release that was
-    /// started last decides.
+    /// `n` can be changed in any release, also from and to [`ordered`](Self::ordered). New messages
+    /// wait in the queue of the subscription until the present partitions are empty, so no message
+    /// overtakes another. The release that was started last decides.
     ///
     /// ```
     /// use wingbeat::prelude::*;

@@ -57,7 +57,8 @@ impl Stored {
         let named = |kind| StoredName::new(kind, A::NAME);
         let (events, snapshot) = (named(StoredKind::Events), named(StoredKind::Snapshot));
         let types = vec![
-            StoredType::new(events, SchemaOf::of::<A::Event>(), Some(forms::<A>)),
+            StoredType::new(events, SchemaOf::of::<A::Event>(), Some(forms::<A>))
+                .writing(written_form::<A>),
             StoredType::new(snapshot, SchemaOf::of::<A>(), Some(snapshot_shape::<A>)),
         ];
         let table = Some(Repo::<A>::derived());
@@ -105,4 +106,8 @@ impl fmt::Debug for Stored {
 
 fn forms<A: Aggregate>() -> u32 {
     u32::try_from(A::upcasts().forms()).unwrap_or(u32::MAX)
+}
+
+fn written_form<A: Aggregate>() -> u32 {
+    u32::try_from(A::upcasts().written()).unwrap_or(u32::MAX)
 }

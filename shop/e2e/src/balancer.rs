@@ -79,6 +79,12 @@ impl Balancer {
         .await;
     }
 
+    /// Returns whether the process at this port said last that it is ready.
+    #[must_use]
+    pub fn is_ready(&self, port: u16) -> bool {
+        self.ready.ports().contains(&port)
+    }
+
     /// The shop behind it. On a busy machine an answer may take its time: the time limits of the
     /// gateway decide.
     #[must_use]

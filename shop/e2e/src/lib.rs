@@ -8,6 +8,8 @@
 //! - Around them: [`servers`] are RabbitMQ, PostgreSQL and Redis behind a [`proxy`] each;
 //!   [`balancer`] stands in front of several gateways; [`interop`] runs programs in other
 //!   languages.
+//! - [`evolving`] upgrades another program, a small bank, to releases that change what is stored
+//!   and published.
 //! - Traffic and checks: [`shopping`] places orders for each [`customer`], and [`verdict`] checks
 //!   the promises afterwards, with the provider's [`ledger`]. [`scrape`] reads metrics,
 //!   [`prometheus`] evaluates queries. [`mod@http_suite`] tests the HTTP API of any shop.
@@ -25,6 +27,7 @@ mod background;
 pub mod balancer;
 pub mod chaos;
 pub mod customer;
+pub mod evolving;
 pub mod failover;
 pub mod fleet;
 mod group;

@@ -48,6 +48,7 @@ async fn start(embedded: &Arc<Embedded>, data: &Path, app: App) -> Running {
     app.allow_unknown_owners().start(ports).await.unwrap()
 }
 
+/// A release with this number of partitions; 0 for an ordered subscription.
 fn app(replica: u32, partitions: u32, workers: &Workers) -> App {
     let workers = Arc::clone(workers);
     let keep = move |event: MeterRead, logs: Table<Log>| {
@@ -61,7 +62,11 @@ fn app(replica: u32, partitions: u32, workers: &Workers) -> App {
             kept.await.map(drop) as Result<()>
         }
     };
-    App::new().service(Service::new("meters").on(keep.partitioned(partitions)))
+    let meters = Service::new("meters");
+    App::new().service(match partitions {
+        0 => meters.on(keep.ordered()),
+        _ => meters.on(keep.partitioned(partitions)),
+    })
 }
 
 async fn send(embedded: &Embedded, runtime: &TokioRuntime, number: u32) {
@@ -106,7 +111,7 @@ async fn logs(running: &Running) -> Vec<Vec<u32>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_replicas_keep_the_order_while_the_partitions_grow_and_one_leaves() {
+async fn replicas_keep_the_order_while_the_partitions_grow_and_go() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(directory.path())).unwrap();
@@ -133,12 +138,20 @@ async fn two_replicas_keep_the_order_while_the_partitions_grow_and_one_leaves() 
     })
     .await;
     second.drain().await;
-    until(&runtime, "all is handled", async || {
-        kept(&third, sent).await
+    let fourth = start(&embedded, directory.path(), app(3, 0, &workers)).await;
+    third.drain().await;
+    until(&runtime, "the ordered replica works", async || {
+        send(&embedded, &runtime, sent).await;
+        sent += 1;
+        workers.lock().unwrap().len() == 4
     })
     .await;
-    for log in logs(&third).await {
+    until(&runtime, "all is handled", async || {
+        kept(&fourth, sent).await
+    })
+    .await;
+    for log in logs(&fourth).await {
         assert_eq!(log, (0..sent).collect::<Vec<_>>());
     }
-    third.drain().await;
+    fourth.drain().await;
 }

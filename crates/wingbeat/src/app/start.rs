@@ -347,10 +347,10 @@ impl Starting {
         for (subscription, control) in all {
             let mut routers = routers.iter().map(|(router, _)| router);
             let router = routers.find(|it| it.queue() == subscription.queue).cloned();
-            // A router handles nothing: its partitions count.
+            // A router that moves messages handles nothing: its partitions count.
             let switch = switches
                 .get(&subscription.owner())
-                .filter(|_| router.is_none());
+                .filter(|_| !router.as_ref().is_some_and(|it| it.moves()));
             if let Some(flow) = flows.get(subscription.owner().as_str()) {
                 self.subscription(
                     context,
@@ -390,7 +390,7 @@ impl Starting {
             flow: Arc::clone(&flow),
             stats: Arc::clone(&stats),
         });
-        let flow = if router.is_some() {
+        let flow = if router.as_ref().is_some_and(|it| it.moves()) {
             flows::of_router(context, &subscription)
         } else {
             flow

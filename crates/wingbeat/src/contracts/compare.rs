@@ -137,7 +137,12 @@ impl Pair<'_> {
             )];
         }
         if new.form > old.form {
-            return Vec::new(); // Upcasts read the older events.
+            // Upcasts read the older events. Those of this release must not be of a newer form.
+            let unread = new.writes.or(new.form).filter(|it| Some(*it) > old.form);
+            return unread
+                .map(|form| unread_form(&old, form))
+                .into_iter()
+                .collect();
         }
         let mut breaks = Vec::new();
         let from_old = texts(self.old, read);
@@ -157,6 +162,19 @@ impl Pair<'_> {
         }
         breaks
     }
+}
+
+/// Returns the break of events in a form that the last release does not know.
+fn unread_form(old: &StoredFacts, form: u32) -> Break {
+    old.broken(
+        "replicas of the last release cannot read what this one writes",
+        vec![format!(
+            "new events have the form {form}, which it does not know"
+        )],
+        "for a rolling upgrade, add the step with `then_later` in one release, and replace it by \
+         `then` in the next one; accept the change if the old replicas are stopped first"
+            .into(),
+    )
 }
 
 impl StoredFacts {

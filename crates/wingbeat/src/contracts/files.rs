@@ -43,6 +43,9 @@ pub(super) struct StoredFacts {
     /// The number of upcasts of events, or the shape of a snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) form: Option<u32>,
+    /// The form in which events are written, if it is an earlier one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) writes: Option<u32>,
 }
 
 /// The kind of timers.
@@ -68,6 +71,7 @@ pub(super) fn of(system: &System, info: &Info) -> Contracts {
                 kind: TIMER.into(),
                 name: timer.name.into(),
                 form: None,
+                writes: None,
             };
             contracts.add(path(&facts), &facts, |schemas| timer.schema_in(schemas));
         }
@@ -78,11 +82,14 @@ pub(super) fn of(system: &System, info: &Info) -> Contracts {
 
 impl Contracts {
     fn add_stored(&mut self, service: Name, stored: &StoredType) {
+        let form = stored.form.map(|form| form());
+        let writes = stored.writes.map(|form| form());
         let facts = StoredFacts {
             service: service.to_string(),
             kind: stored.of.kind.as_str().into(),
             name: stored.of.name.into(),
-            form: stored.form.map(|form| form()),
+            form,
+            writes: writes.filter(|it| Some(*it) < form),
         };
         self.add(path(&facts), &facts, |schemas| {
             stored.schema.schema_in(schemas)

@@ -75,12 +75,28 @@ pub struct StoredType {
     /// [upcasts](crate::Aggregate::upcasts) of events, the shape of a snapshot; `None` for other
     /// kinds.
     pub form: Option<fn() -> u32>,
+    /// Returns the form of events that this release writes, if it is an earlier one.
+    pub writes: Option<fn() -> u32>,
 }
 
 impl StoredType {
     /// Creates the description of stored data.
     #[must_use]
     pub const fn new(of: StoredName, schema: SchemaOf, form: Option<fn() -> u32>) -> Self {
-        Self { of, schema, form }
+        Self {
+            of,
+            schema,
+            form,
+            writes: None,
+        }
+    }
+
+    /// Sets the form of events that this release writes.
+    #[must_use]
+    pub const fn writing(self, form: fn() -> u32) -> Self {
+        Self {
+            writes: Some(form),
+            ..self
+        }
     }
 }

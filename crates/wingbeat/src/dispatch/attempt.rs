@@ -86,11 +86,12 @@ impl Attempt {
             }
             self.verify(work);
         }
+        let works = self.left_after_moving(works).await;
         match &self.subscription.batch {
             Some(handler) if works.len() > 1 => self.batch_until_staged(handler, works).await,
             _ => {
                 for work in works {
-                    self.until_moved_or_staged(work).await;
+                    self.until_staged(work).await;
                 }
             }
         }

@@ -213,7 +213,7 @@ impl Dispatcher {
     fn gathering(&self) -> Option<Gathering> {
         let policy = &self.subscription.policy;
         let batch = self.subscription.batch.as_ref();
-        batch.filter(|_| self.router.is_none()).map(|_| Gathering {
+        batch.filter(|_| !self.moves()).map(|_| Gathering {
             up_to: policy.up_to,
             within: policy.within,
         })
@@ -332,10 +332,15 @@ impl Dispatcher {
             }
         };
         let per_tenant = self.subscription.policy.per_tenant.as_ref();
-        if let Some(per) = per_tenant.filter(|_| work.hopeless.is_none() && self.router.is_none()) {
+        if let Some(per) = per_tenant.filter(|_| work.hopeless.is_none() && !self.moves()) {
             work.tenant = per.tenant(&work.envelope);
         }
         work
+    }
+
+    /// Returns whether the messages are moved to partitions.
+    fn moves(&self) -> bool {
+        self.router.as_ref().is_some_and(|it| it.moves())
     }
 
     fn takes(&self, work: &Work, kind: &str) -> bool {

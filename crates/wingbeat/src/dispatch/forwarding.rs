@@ -7,7 +7,7 @@ use wingbeat_core::{Result, RuntimeExt as _, Unit};
 
 use super::attempt::{Attempt, End};
 use super::work::{Origin, Work};
-use crate::partition::{Router, Undone};
+use crate::partition::{Place, Router, Undone};
 use crate::runtime::Control;
 use crate::unit::{Scope, counter};
 
@@ -19,16 +19,21 @@ const HOLD_MAX: Duration = Duration::from_secs(600);
 const IMPOSSIBLE: &str = "impossible";
 
 impl Attempt {
-    /// Moves a message of a subscription with partitions, or handles it until its unit is staged.
-    pub(super) async fn until_moved_or_staged(&self, work: Work) {
-        let is_queued = matches!(work.origin, Origin::Queue(_)) && work.hopeless.is_none();
-        let left = match &self.router {
-            Some(router) if is_queued => self.forward(router, work).await,
-            _ => Some(work),
+    /// Moves messages of a subscription with partitions. Returns the work that is handled here.
+    pub(super) async fn left_after_moving(&self, works: Vec<Work>) -> Vec<Work> {
+        let Some(router) = &self.router else {
+            return works;
         };
-        if let Some(work) = left {
-            self.until_staged(work).await;
+        let mut left = Vec::with_capacity(works.len());
+        for work in works {
+            let is_queued = matches!(work.origin, Origin::Queue(_)) && work.hopeless.is_none();
+            if is_queued {
+                left.extend(self.forward(router, work).await);
+            } else {
+                left.push(work);
+            }
         }
+        left
     }
 
     /// Makes the unit that settles the mark of a router.
@@ -38,7 +43,7 @@ impl Attempt {
         scope.seal(settles)
     }
 
-    /// Moves a message. Returns it if it becomes a dead letter instead.
+    /// Moves a message. Returns it if it is handled here or becomes a dead letter instead.
     async fn forward(&self, router: &Router, mut work: Work) -> Option<Work> {
         let mut control = self.control.clone();
         let stopped = control.wait_for(|it| *it != Control::Running);
@@ -52,7 +57,8 @@ impl Attempt {
             _ = stopped => Err(Undone::Released),
         };
         match forwarded {
-            Ok(()) => self.finish(work, End::Settled(Outcome::Committed)),
+            Ok(Place::Here) => return Some(work),
+            Ok(Place::Partition) => self.finish(work, End::Settled(Outcome::Committed)),
             Err(Undone::Released) => self.finish(work, End::Released),
             Err(Undone::Impossible(why)) => {
                 work.hopeless = Some((IMPOSSIBLE, why));

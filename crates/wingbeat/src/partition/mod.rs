@@ -17,7 +17,7 @@ use wingbeat_core::{Envelope, Name};
 
 use crate::unit::OwnTable;
 
-pub(crate) use router::{Router, Undone};
+pub(crate) use router::{Place, Router, Undone};
 pub(crate) use shares::Shares;
 pub(crate) use spread::stored;
 

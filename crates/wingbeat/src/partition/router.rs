@@ -5,6 +5,9 @@
 //! number of partitions. A replica that does not know yet that its consumer has ended may still
 //! move messages as it did before: the broker delivers them again to the active router, each
 //! partition receives the messages of a key in their order, and the inbox recognizes copies.
+//!
+//! An ordered subscription has a router, too, since it may have partitions in another release. It
+//! wants none, and leaves the messages to the handler as soon as the partitions are empty.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -37,6 +40,18 @@ const MARK_KEY: &str = "wb.mark";
 /// The code of a router in whose place another one has become active.
 const REPLACED: &str = "router_replaced";
 
+/// The number of partitions that stands for no change.
+const UNCHANGED: u32 = u32::MAX;
+
+/// The place where a message is handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A partition: the message is durable there.
+    Partition,
+    /// The queue of the subscription, which has no partitions any more.
+    Here,
+}
+
 /// The reason why a message was not moved.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Undone {
@@ -51,11 +66,11 @@ pub(crate) struct Router {
     service: Arc<ServiceContext>,
     transport: Arc<dyn Transport>,
     queue: Name,
-    /// The number of partitions of this release.
+    /// The number of partitions of this release; 0 if it has none.
     declared: u32,
     /// The number of the consumer whose deliveries make this router active; 0 if it is not.
     session: AtomicU64,
-    /// The number of partitions that is to follow; 0 if none is.
+    /// The number of partitions that is to follow, or [`UNCHANGED`].
     wanted: AtomicU32,
     /// Read while a message is moved, written while the number changes.
     claimed: RwLock<Claimed>,
@@ -67,8 +82,8 @@ pub(crate) struct Router {
 struct Claimed {
     session: u64,
     router: Uuid,
-    /// The number of partitions; 0 before the router was active for the first time.
-    count: u32,
+    /// The number of partitions; `None` before the router was active for the first time.
+    count: Option<u32>,
 }
 
 fn replaced() -> Error {
@@ -88,10 +103,15 @@ impl Router {
             queue,
             declared,
             session: AtomicU64::new(0),
-            wanted: AtomicU32::new(0),
+            wanted: AtomicU32::new(UNCHANGED),
             claimed: RwLock::default(),
             outages: LogLimit::new(3, Duration::from_secs(10)),
         }
+    }
+
+    /// Returns whether this release moves messages: its subscription has partitions.
+    pub(crate) fn moves(&self) -> bool {
+        self.declared > 0
     }
 
     /// Returns the queue of the subscription.
@@ -124,15 +144,15 @@ impl Router {
 
     /// Notes the stored state, as of the last look.
     pub(super) fn noticed(&self, spread: &Spread) {
-        self.wanted
-            .store(spread.next.unwrap_or(0), Ordering::SeqCst);
+        let wanted = spread.next.unwrap_or(UNCHANGED);
+        self.wanted.store(wanted, Ordering::SeqCst);
     }
 
-    /// Moves a message to its partition. Returns once it is durable there.
-    pub(crate) async fn forward(&self, message: &Envelope) -> Result<(), Undone> {
+    /// Moves a message to its partition, if there are some. Returns once it is durable there.
+    pub(crate) async fn forward(&self, message: &Envelope) -> Result<Place, Undone> {
         loop {
             match self.try_to_forward(message).await {
-                Some(Ok(())) => return Ok(()),
+                Some(Ok(place)) => return Ok(place),
                 Some(Err(Refused::Impossible(why))) => return Err(Undone::Impossible(why)),
                 Some(Err(why)) => self.pause_after("cannot move a message", &why).await,
                 None => match self.adopt().await {
@@ -153,17 +173,21 @@ impl Router {
     }
 
     /// Moves a message if the number of partitions is known and does not change.
-    async fn try_to_forward(&self, message: &Envelope) -> Option<Result<(), Refused>> {
+    async fn try_to_forward(&self, message: &Envelope) -> Option<Result<Place, Refused>> {
         let claimed = self.claimed.read().await;
+        let count = claimed.count?;
         let session = self.session.load(Ordering::SeqCst);
-        let was_active = session == 0 && claimed.count > 0;
+        let was_active = session == 0;
         let is_active = session > 0 && session == claimed.session;
-        let is_ready = is_active && !self.changes(claimed.count);
+        let is_ready = is_active && !self.changes(count);
         if !(was_active || is_ready) {
             return None;
         }
-        let to = partition(self.queue, number(message, claimed.count));
-        Some(self.put(to, message).await)
+        if count == 0 {
+            return Some(Ok(Place::Here));
+        }
+        let to = partition(self.queue, number(message, count));
+        Some(self.put(to, message).await.map(|()| Place::Partition))
     }
 
     async fn put(&self, to: Name, message: &Envelope) -> Result<(), Refused> {
@@ -174,7 +198,7 @@ impl Router {
 
     fn changes(&self, count: u32) -> bool {
         let wanted = self.wanted.load(Ordering::SeqCst);
-        wanted != 0 && wanted != count
+        wanted != UNCHANGED && wanted != count
     }
 
     /// Becomes the router of the subscription, and changes the number of partitions if that is due.
@@ -188,7 +212,8 @@ impl Router {
         if session == 0 {
             return Err(replaced());
         }
-        if claimed.session != session {
+        let is_new = claimed.session != session;
+        if is_new {
             let router = self.service.runtime.id();
             let spread = self.claim(router).await?;
             self.check(session)?;
@@ -196,13 +221,18 @@ impl Router {
             *claimed = Claimed {
                 session,
                 router,
-                count: spread.count,
+                count: Some(spread.count),
             };
         }
-        if self.changes(claimed.count) {
-            self.change(&mut claimed).await?;
+        let Some(count) = claimed.count.filter(|it| self.changes(*it)) else {
+            return Ok(());
+        };
+        if count == 0 && !is_new {
+            // The handler may be at work on messages of this session. They must also go to the
+            // partitions, before those that follow: the broker delivers them all again.
+            return Err(replaced());
         }
-        Ok(())
+        self.change(&mut claimed, count).await
     }
 
     fn check(&self, session: u64) -> Result<()> {
@@ -227,12 +257,12 @@ impl Router {
 
     /// Changes the number of partitions once all messages in them are settled. Nothing is moved
     /// meanwhile: new messages wait in the queue of the subscription.
-    async fn change(&self, claimed: &mut Claimed) -> Result<()> {
-        let (before, next) = (claimed.count, self.wanted.load(Ordering::SeqCst));
+    async fn change(&self, claimed: &mut Claimed, before: u32) -> Result<()> {
+        let next = self.wanted.load(Ordering::SeqCst);
         let queue = self.queue;
         if !sabotage::lacks(sabotage::PARTITIONS_EMPTY) {
             self.service.runtime.sleep(NOTICED).await;
-            self.until_settled(claimed).await?;
+            self.until_settled(claimed.session, before).await?;
         }
         let router = claimed.router;
         let changing = run_unit(&self.service, |scope| async move {
@@ -252,7 +282,7 @@ impl Router {
         });
         let spread = changing.await?;
         self.noticed(&spread);
-        claimed.count = spread.count;
+        claimed.count = Some(spread.count);
         if spread.count != before {
             let count = spread.count;
             tracing::info!(%queue, before, count, "the number of partitions has changed");
@@ -262,18 +292,18 @@ impl Router {
 
     /// Waits until everything that was moved to the present partitions is settled: puts a mark
     /// behind it, and waits for the marks.
-    async fn until_settled(&self, claimed: &Claimed) -> Result<()> {
-        let marks: Vec<_> = (0..claimed.count).map(|_| self.mark()).collect();
+    async fn until_settled(&self, session: u64, count: u32) -> Result<()> {
+        let marks: Vec<_> = (0..count).map(|_| self.mark()).collect();
         for (number, mark) in (0..).zip(&marks) {
             while let Err(why) = self.put(partition(self.queue, number), mark).await {
                 self.pause_after("cannot mark a partition", &why).await;
-                self.check(claimed.session)?;
+                self.check(session)?;
             }
         }
         let (store, source) = (self.service.committer.store(), self.service.name.as_str());
         for mark in &marks {
             while !store.settled(self.queue, source, mark.id).await? {
-                self.check(claimed.session)?;
+                self.check(session)?;
                 self.service.runtime.sleep(LOOK_AGAIN).await;
             }
         }

@@ -105,6 +105,9 @@ impl Shares {
                 shared.router.noticed(&spread);
             }
         }
+        if self.all.iter().all(|it| it.count == 0) {
+            return Ok(()); // Ordered subscriptions that this process sees without partitions.
+        }
         self.beat(service).await?;
         let members = service.store.scan(MEMBERS, None, RECORDS_MAX).await?;
         let members = members.into_iter().map(|(id, record)| {
@@ -148,7 +151,7 @@ impl Shares {
 
     /// Removes the record of this replica, so that the others take its share at once.
     pub(crate) async fn leave(&self, service: &Arc<ServiceContext>) {
-        if self.all.is_empty() {
+        if self.all.iter().all(|it| it.count == 0) {
             return;
         }
         let key = &self.key();

@@ -16,7 +16,8 @@ pub(super) const SPREADS: Name = Name::new("wb.partitions");
 /// The way in which the messages of a subscription are spread over partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Spread {
-    /// The number of partitions that messages are moved to.
+    /// The number of partitions that messages are moved to; 0 if they are handled in the queue of
+    /// the subscription.
     pub(super) count: u32,
     /// The number that is to follow, once all messages in the present partitions are settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,11 +72,14 @@ pub(crate) async fn stored(service: &ServiceContext, queue: Name) -> Result<Opti
     Ok(Some(spread.count.max(spread.next.unwrap_or(0))))
 }
 
-/// Stores the number of partitions that this release declares. The process that started last
-/// decides.
+/// Stores the number of partitions that this release declares, unless it is none and there never
+/// were any. The process that started last decides.
 pub(super) async fn announce(service: &Arc<ServiceContext>, queue: Name, count: u32) -> Result<()> {
     run_unit(service, |scope| async move {
         let known = Spread::load(&scope, queue).await?;
+        if known.is_none() && count == 0 {
+            return Ok(());
+        }
         let wanted = known.clone().unwrap_or_else(|| Spread::new(count));
         let wanted = wanted.wanted(count);
         if known.as_ref() != Some(&wanted) {
@@ -98,5 +102,7 @@ mod tests {
         assert_eq!((grows.count, grows.next), (2, Some(4)));
         assert_eq!(grows.clone().wanted(8).next, Some(8));
         assert_eq!(grows.wanted(2), Spread::new(2), "nothing has moved yet");
+        let ends = Spread::new(2).wanted(0);
+        assert_eq!((ends.count, ends.next), (2, Some(0)));
     }
 }

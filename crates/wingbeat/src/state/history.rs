@@ -24,8 +24,9 @@ type Upcast = Box<dyn Fn(&[u8]) -> Result<Bytes> + Send + Sync>;
 /// next; an event runs through all steps after its own form.
 ///
 /// The first form is stored without a number. Every later form is stored as
-/// `{"@form":1,"event":…}`, so an older release cannot read it: deploy a release that knows the new
-/// form before one that writes it, if you must be able to go back.
+/// `{"@form":1,"event":…}`, so an older release cannot read it. For a rolling upgrade, and to be
+/// able to go back, deploy a release that knows the new form ([`then_later`](Self::then_later))
+/// before one that writes it ([`then`](Self::then)).
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -75,6 +76,8 @@ type Upcast = Box<dyn Fn(&[u8]) -> Result<Bytes> + Send + Sync>;
 #[must_use]
 pub struct Upcasts<E> {
     steps: Vec<Upcast>,
+    /// The steps back from the current form to the one that is written, newest first.
+    back: Vec<Upcast>,
     to: PhantomData<fn() -> E>,
 }
 
@@ -92,11 +95,13 @@ impl<E> Upcasts<E> {
     pub const fn first() -> Self {
         Self {
             steps: Vec::new(),
+            back: Vec::new(),
             to: PhantomData,
         }
     }
 
-    /// Adds a form, and the function that makes it from the previous one.
+    /// Adds a form, and the function that makes it from the previous one. New events are written in
+    /// this form: older releases cannot read them.
     pub fn then<N: Serialize>(
         mut self,
         upcast: impl Fn(E) -> N + Send + Sync + 'static,
@@ -104,12 +109,57 @@ impl<E> Upcasts<E> {
     where
         E: DeserializeOwned,
     {
-        self.steps.push(Box::new(move |stored| {
-            let older: E = decode(stored)?;
-            Ok(encode(&upcast(older)))
-        }));
+        self.steps.push(step(upcast));
         Upcasts {
             steps: self.steps,
+            back: Vec::new(),
+            to: PhantomData,
+        }
+    }
+
+    /// Adds a form that this release reads and does not write yet: `back` makes the previous form
+    /// of each new event, so replicas of the last release can read it. The next release replaces
+    /// this by [`then`](Self::then).
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use wingbeat::state::Upcasts;
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// enum EventV1 {
+    ///     Paid { euros: u64 },
+    /// }
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// enum Event {
+    ///     Paid { cents: u64 },
+    /// }
+    ///
+    /// fn upcasts() -> Upcasts<Event> {
+    ///     Upcasts::first().then_later(
+    ///         |EventV1::Paid { euros }| Event::Paid { cents: euros * 100 },
+    ///         |Event::Paid { cents }| EventV1::Paid { euros: cents / 100 },
+    ///     )
+    /// }
+    ///
+    /// // Both what the last release stores and what the next one will store can be read.
+    /// for stored in [r#"{"Paid":{"euros":3}}"#, r#"{"@form":1,"event":{"Paid":{"cents":300}}}"#] {
+    ///     assert_eq!(upcasts().read(stored.as_bytes()).unwrap(), Event::Paid { cents: 300 });
+    /// }
+    /// ```
+    pub fn then_later<N: Serialize + DeserializeOwned>(
+        mut self,
+        upcast: impl Fn(E) -> N + Send + Sync + 'static,
+        back: impl Fn(N) -> E + Send + Sync + 'static,
+    ) -> Upcasts<N>
+    where
+        E: Serialize + DeserializeOwned,
+    {
+        self.steps.push(step(upcast));
+        self.back.insert(0, step(back));
+        Upcasts {
+            steps: self.steps,
+            back: self.back,
             to: PhantomData,
         }
     }
@@ -150,23 +200,43 @@ impl<E> Upcasts<E> {
     }
 
     /// Returns the stored form of an event.
-    pub(crate) fn write(&self, event: &E) -> Bytes
+    ///
+    /// # Errors
+    ///
+    /// `undecodable` if a form does not match its type after it was encoded.
+    pub(crate) fn write(&self, event: &E) -> Result<Bytes>
     where
         E: Serialize,
     {
-        let form = self.steps.len();
-        if form == 0 {
-            return encode(event);
+        let mut event = encode(event);
+        for back in &self.back {
+            event = back(&event)?;
         }
-        let event = Cow::Owned(crate::unit::text(&encode(event)));
-        encode(&Numbered { form, event })
+        let form = self.written();
+        if form == 0 {
+            return Ok(event);
+        }
+        let event = Cow::Owned(crate::unit::text(&event));
+        Ok(encode(&Numbered { form, event }))
     }
+}
+
+/// Returns a step between two encoded forms.
+fn step<O: DeserializeOwned, N: Serialize>(
+    step: impl Fn(O) -> N + Send + Sync + 'static,
+) -> Upcast {
+    Box::new(move |stored| Ok(encode(&step(decode(stored)?))))
 }
 
 impl<E> Upcasts<E> {
     /// Returns the number of forms before the current one.
     pub(crate) const fn forms(&self) -> usize {
         self.steps.len()
+    }
+
+    /// Returns the number of the form that is written.
+    pub(crate) const fn written(&self) -> usize {
+        self.steps.len() - self.back.len()
     }
 }
 
@@ -214,14 +284,47 @@ mod tests {
 
     #[test]
     fn a_written_event_has_the_number_of_its_form_and_reads_again() {
-        let stored = chain().write(&third(5));
+        let stored = chain().write(&third(5)).unwrap();
         assert_eq!(
             stored,
             r#"{"@form":2,"event":{"cents":5,"currency":"EUR"}}"#
         );
         assert_eq!(chain().read(&stored).unwrap(), third(5));
         let first = Upcasts::<First>::first();
-        assert_eq!(first.write(&First { euros: 1 }), r#"{"euros":1}"#);
+        assert_eq!(first.write(&First { euros: 1 }).unwrap(), r#"{"euros":1}"#);
+    }
+
+    #[test]
+    fn a_form_that_is_known_and_not_written_yet_is_stored_as_the_one_before() {
+        let upcast = |First { euros }| Second { cents: euros * 100 };
+        let known = || Upcasts::first().then_later(upcast, first);
+        let stored = known().write(&Second { cents: 700 }).unwrap();
+        assert_eq!(stored, r#"{"euros":7}"#);
+        assert_eq!(known().read(&stored).unwrap().cents, 700);
+        let newer = br#"{"@form":1,"event":{"cents":7}}"#;
+        assert_eq!(known().read(newer).unwrap().cents, 7);
+
+        // Two forms that wait, and one that waits behind one that is written.
+        let both = known().then_later(|Second { cents }| third(cents), second);
+        assert_eq!(both.write(&third(700)).unwrap(), r#"{"euros":7}"#);
+        let one = Upcasts::first().then(upcast);
+        let one = one.then_later(|Second { cents }| third(cents), second);
+        let stored = one.write(&third(7)).unwrap();
+        assert_eq!(stored, r#"{"@form":1,"event":{"cents":7}}"#);
+        // A form that is written ends the wait of those before it.
+        let all = known().then(|Second { cents }| third(cents));
+        assert_eq!(
+            all.write(&third(7)).unwrap(),
+            chain().write(&third(7)).unwrap()
+        );
+    }
+
+    fn first(Second { cents }: Second) -> First {
+        First { euros: cents / 100 }
+    }
+
+    fn second(Third { cents, .. }: Third) -> Second {
+        Second { cents }
     }
 
     #[test]

@@ -258,7 +258,7 @@ impl<A: Aggregate> Repo<A> {
         let upcasts = A::upcasts();
         let before = snapshot.sequence - events.len() as u64;
         for (sequence, event) in (before + 1..).zip(&events) {
-            let body = upcasts.write(event);
+            let body = upcasts.write(event)?;
             self.scope.append(Append {
                 key: key.clone(),
                 sequence,

@@ -71,13 +71,18 @@ const METERS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const READINGS: u32 = 30;
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A release with this number of partitions; 0 for an ordered subscription.
 fn app(replica: Replica, partitions: u32) -> App {
     let retry = Retry {
         parked: vec![2 * SECOND; 4],
         ..Retry::default()
     };
     let service = Service::new("meters").with_state(replica);
-    let handler = keep.retry(retry).partitioned(partitions);
+    let handler = keep.retry(retry);
+    let handler = match partitions {
+        0 => handler.ordered(),
+        _ => handler.partitioned(partitions),
+    };
     App::new().service(service.on(handler))
 }
 
@@ -181,7 +186,28 @@ fn the_order_of_each_key_survives_restarts_and_another_number_of_partitions() {
     }
 }
 
-/// The negative control of the test above: messages overtake those in another partition.
+/// Releases with an ordered subscription precede and follow those with partitions.
+#[test]
+fn the_order_of_each_key_survives_the_way_from_and_to_an_ordered_subscription() {
+    crate::again::disable();
+    for seed in 0..4 {
+        for sizes in [&[0, 4][..], &[3, 0], &[2, 0, 4, 0]] {
+            let (logs, letters) = story(seed, sizes);
+            assert_eq!(numbers(&logs), in_order(), "seed {seed}, {sizes:?}");
+            assert_eq!(letters, 0, "seed {seed}, {sizes:?}");
+        }
+    }
+}
+
+/// The negative control of the test above: an ordered release handles new messages at once.
+#[test]
+fn unless_the_partitions_are_empty_an_ordered_release_handles_newer_messages_first() {
+    let guard =
+        "partitioned::the_order_of_each_key_survives_the_way_from_and_to_an_ordered_subscription";
+    crate::again::fails_without("partitions-empty", guard);
+}
+
+/// The negative control of the test of growth: messages overtake those in another partition.
 #[test]
 fn unless_the_partitions_are_empty_messages_overtake_when_their_number_changes() {
     let guard =
@@ -289,13 +315,21 @@ fn the_number_of_partitions_is_checked() {
         number: 0,
         trouble: Arc::default(),
     };
+    let with_partitions = |replica, count| {
+        let service = Service::new("meters").with_state(replica);
+        App::new().service(service.on(keep.partitioned(count)))
+    };
     for wrong in [0, 65] {
-        let checked = app(replica(), wrong).allow_unknown_owners().check();
+        let checked = with_partitions(replica(), wrong)
+            .allow_unknown_owners()
+            .check();
         let found = checked.expect_err("it is out of range").to_string();
         assert!(found.contains("takes 1 to 64"), "{found}");
     }
     for right in [1, 64] {
-        let checked = app(replica(), right).allow_unknown_owners().check();
+        let checked = with_partitions(replica(), right)
+            .allow_unknown_owners()
+            .check();
         checked.expect("it is in range");
     }
     let both = keep.ordered().partitioned(4);

@@ -17,6 +17,7 @@ mod controls;
 mod dashboards;
 mod disk;
 mod distributed;
+mod evolving;
 mod failpoints;
 mod flash;
 mod inherited;

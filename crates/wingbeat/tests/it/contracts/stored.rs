@@ -219,11 +219,19 @@ fn in_cents() -> Upcasts<PaidCents> {
     Upcasts::first().then(|Paid::Paid { euros }| PaidCents::Paid { cents: euros * 100 })
 }
 
+fn in_cents_later() -> Upcasts<PaidCents> {
+    Upcasts::first().then_later(
+        |Paid::Paid { euros }| PaidCents::Paid { cents: euros * 100 },
+        |PaidCents::Paid { cents }| Paid::Paid { euros: cents / 100 },
+    )
+}
+
 aggregates! {
     Account(Paid, Last, Upcasts::first()) {}
     NotedAccount(NotedPaid, Last, Upcasts::first()) {}
     Incompatible(PaidCents, Last, Upcasts::first()) {}
     Upcast(PaidCents, Last, in_cents()) {}
+    UpcastLater(PaidCents, Last, in_cents_later()) {}
     Within(Paid, CountedLast, Upcasts::first()) {}
     Counted(Paid, Last, Upcasts::first()) { #[serde(default)] count: u32, }
 }
@@ -259,8 +267,20 @@ fn each_change_of_an_aggregate_is_judged() {
             ],
         ),
         case(
-            "another form with an upcast",
+            "another form that is written at once",
             aggregate::<Account>(),
+            aggregate::<Upcast>(),
+            &["replicas of the last release … the form 1, which it does not know … `then_later`"],
+        ),
+        case(
+            "another form that is not written yet",
+            aggregate::<Account>(),
+            aggregate::<UpcastLater>(),
+            &[],
+        ),
+        case(
+            "another form that the last release knows",
+            aggregate::<UpcastLater>(),
             aggregate::<Upcast>(),
             &[],
         ),
