@@ -162,7 +162,8 @@ mod tests {
         let path = path.to_str().expect("UTF-8");
         let args = command(|it| it).get_matches_from(["replay", path]);
         let program = Plain::new(move |_: &Settings<()>| till(has_bug));
-        let replayed = replay(&program, &Settings::default(), &args);
+        let settings = Settings::default();
+        let replayed = replay(&program, &settings, &args);
         runtime.block_on(replayed).expect("its wiring is right")
     }
 
