@@ -241,21 +241,9 @@ fn aggregate<A: Aggregate<Event: JsonSchema> + JsonSchema>() -> App {
 }
 
 #[test]
-fn each_change_of_an_aggregate_is_judged() {
+fn each_change_of_the_form_of_events_is_judged() {
     let case = Case::new;
     let cases = [
-        case(
-            "no change",
-            aggregate::<Account>(),
-            aggregate::<Account>(),
-            &[],
-        ),
-        case(
-            "an event with a default more",
-            aggregate::<Account>(),
-            aggregate::<NotedAccount>(),
-            &[],
-        ),
         case(
             "another form without an upcast",
             aggregate::<Account>(),
@@ -289,6 +277,26 @@ fn each_change_of_an_aggregate_is_judged() {
             aggregate::<Upcast>(),
             aggregate::<Incompatible>(),
             &["a step of `upcasts` is gone"],
+        ),
+    ];
+    Case::all_hold(&cases);
+}
+
+#[test]
+fn each_change_of_an_aggregate_is_judged() {
+    let case = Case::new;
+    let cases = [
+        case(
+            "no change",
+            aggregate::<Account>(),
+            aggregate::<Account>(),
+            &[],
+        ),
+        case(
+            "an event with a default more",
+            aggregate::<Account>(),
+            aggregate::<NotedAccount>(),
+            &[],
         ),
         case(
             "a field more in the state",
