@@ -158,13 +158,14 @@ fn hotel() -> App {
     App::new().service(Service::new("hotel").on(take).on(pay).saga::<Stay>())
 }
 
-async fn open(servers: Option<&Servers>) -> (Arc<Host>, tempfile::TempDir) {
+async fn open(servers: Option<&Servers>) -> (Arc<Host>, Backends, tempfile::TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let (runtime, tls) = (TokioRuntime::new(), TlsFiles::default());
     let opened = Backends::open(servers, directory.path(), "hotel", &tls, &runtime).await;
-    let ports = opened.expect("it opens").ports;
+    let backends = opened.expect("it opens");
+    let ports = backends.ports.clone();
     let host = Host::start(runtime, ports, Arc::new(hotel), |_| true).await;
-    (host.expect("it starts"), directory)
+    (host.expect("it starts"), backends, directory)
 }
 
 async fn ask(host: &Arc<Host>, path: &str) -> (StatusCode, Value) {
@@ -232,7 +233,7 @@ fn writes(records: &[Value], table: &str) -> Vec<(Value, Value, Value)> {
 }
 
 async fn the_past_of_a_story_is_known(servers: Option<&Servers>) {
-    let (host, _directory) = open(servers).await;
+    let (host, _backends, _directory) = open(servers).await;
     let (story, booking) = (Uuid::from_u128(0x1234), Uuid::from_u128(7).to_string());
     publish(
         &host,
