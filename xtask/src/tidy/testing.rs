@@ -7,7 +7,7 @@ use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
 /// Tests on real processes, sockets and disks, which take real time. They poll with a deadline.
-const REAL_TIME: [&str; 16] = [
+const REAL_TIME: [&str; 17] = [
     "crates/wingbeat-cli/tests/it/",
     "crates/wingbeat/tests/it/connections.rs",
     "crates/wingbeat/tests/it/operator.rs",

@@ -119,7 +119,10 @@ async fn a_dead_letter_and_its_story_are_exported_and_passed_to_a_program() {
     let recorded = Recorded::load(&file).expect("a story");
     let failed = serde_json::to_value(&recorded.story().units[0]).expect("JSON");
     assert_eq!(failed["outcome"]["failed"]["code"], "lost");
-    assert_eq!(failed["input"]["messages"]["messages"][0]["body"]["book"], "Lost");
+    assert_eq!(
+        failed["input"]["messages"]["messages"][0]["body"]["book"],
+        "Lost"
+    );
 
     let (_, whole) = app.json(&["dead-letters", "show", id]).await;
     let story = whole["headers"]["correlationid"].as_str().expect("an id");

@@ -163,7 +163,7 @@ impl RecordedMessage {
                 .request
                 .clone()
                 .map(|(queue, deadline)| Dialog::Request {
-                    reply_to: queue.into(),
+                    reply_to: queue,
                     deadline,
                 }),
             body: self.body.bytes(),

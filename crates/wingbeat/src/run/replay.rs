@@ -54,7 +54,7 @@ async fn replay<P: Program>(
         match load_all(path) {
             Ok(found) => stories.extend(found.into_values()),
             Err(why) => {
-                complain(&format!("{}: {why}", program.name()));
+                complain(format!("{}: {why}", program.name()));
                 return Ok(ExitCode::from(UNREADABLE));
             }
         }
@@ -87,16 +87,16 @@ fn replay_all(replayer: &Replayer, stories: &[Recorded]) -> u8 {
         let report = replayer.replay(recorded.story());
         units += report.replayed;
         differing += usize::from(!report.differences.is_empty());
-        say(&report.to_string());
+        say(report.to_string());
         for it in &report.skipped {
-            say(&format!(
+            say(format!(
                 "  unit {}: {}, not replayed: {}",
                 it.unit, it.input, it.why
             ));
         }
     }
     let count = stories.len();
-    say(&format!(
+    say(format!(
         "{count} stories, {units} units replayed, {differing} stories differ"
     ));
     match (units, differing) {

@@ -23,6 +23,10 @@ pub(in crate::run) struct Exporting {
     task: JoinHandle<()>,
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a real process: its clock is the machine's"
+)]
 impl Exporting {
     /// Sends the metrics at this interval.
     pub(in crate::run) fn start(metrics: Metrics, to: Points, interval: Duration) -> Self {

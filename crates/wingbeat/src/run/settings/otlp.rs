@@ -90,7 +90,7 @@ impl Lookup<'_> {
                     ..base
                 }),
             };
-            found.filter(|_| wanted.iter().any(|it| *it == signal.word))
+            found.filter(|_| wanted.contains(&signal.word))
         });
         for url in &mut urls {
             if let Some(why) = url.as_ref().and_then(fault) {
