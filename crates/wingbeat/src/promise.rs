@@ -53,8 +53,8 @@ impl PromiseEnd {
 /// A promise that something is done within a time.
 ///
 /// [`make`](Self::make) it once, in the unit that accepts the work, and store the time. End it
-/// once, with [`keep`](Self::keep), [`fail`](Self::fail) or [`release`](Self::release). A saga uses the
-/// methods of the same names of [`SagaEffects`](crate::SagaEffects). Register it with
+/// once, with [`keep`](Self::keep), [`fail`](Self::fail) or [`release`](Self::release). A saga uses
+/// the methods of the same names of [`SagaEffects`](crate::SagaEffects). Register it with
 /// [`Service::promise`](crate::Service::promise), so that its metrics exist from the start.
 ///
 /// ```

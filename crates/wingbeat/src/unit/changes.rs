@@ -1,4 +1,5 @@
-//! The records that a unit writes, as its journal notes them: which record, and which version of it.
+//! The records that a unit writes, as its journal notes them: which record, and which version of
+//! it.
 //!
 //! The journal notes the writes of units that have other entries, that append to a history, or that
 //! move a saga. Its entries have the kind [`RECORD`]. Readers of timelines do not see them.

@@ -54,15 +54,7 @@ impl Sealing<'_> {
         } = draft;
         let correlation = correlation.unwrap_or(self.meta.correlation);
         let mut entries = Entries::new(self.at, self.causation().map(|id| id.0));
-        let mut messages = Vec::with_capacity(effects.messages.len());
-        for message in effects.messages {
-            let is_past = message.is_replayed(); // The journal has it already.
-            let message = self.message(message, correlation);
-            if !is_past {
-                entries.push(entry_kind(message.role), &message.kind, message.id.0);
-            }
-            messages.push(message);
-        }
+        let messages = self.messages(effects.messages, correlation, &mut entries);
         // No handler takes replies, so no audit compares their number with what was handled.
         for message in messages.iter().filter(|it| !is_reply(it)) {
             counts.push((counter("published", &message.kind), 1));
@@ -112,6 +104,25 @@ impl Sealing<'_> {
             transaction,
         };
         recorded(unit, taped, correlation, self.recorder)
+    }
+
+    /// Makes the messages, and notes those that are new.
+    fn messages(
+        &self,
+        outgoing: Vec<Outgoing>,
+        correlation: CorrelationId,
+        entries: &mut Entries,
+    ) -> Vec<Envelope> {
+        let mut messages = Vec::with_capacity(outgoing.len());
+        for message in outgoing {
+            let is_past = message.is_replayed(); // The journal has it already.
+            let message = self.message(message, correlation);
+            if !is_past {
+                entries.push(entry_kind(message.role), &message.kind, message.id.0);
+            }
+            messages.push(message);
+        }
+        messages
     }
 
     fn causation(&self) -> Option<MessageId> {

@@ -207,7 +207,7 @@ fn full(text: &str) -> Script {
     group["next_cursor"] = json!("c");
     let run = json!({"planned": at, "at": at, "error": text});
     let list = |item: Value| json!({"items": [item], "away": [text]});
-    Script::default()
+    let script = Script::default()
         .with("/subscriptions", list(subscription(text, text, "paused")))
         .with(
             "/breakers",
@@ -254,7 +254,15 @@ fn full(text: &str) -> Script {
                 "ended": null, "sent": 2, "failed": 1, "skipped": 0, "failed_letter": ID,
                 "error": text,
             })),
-        )
+        );
+    told(script, text)
+}
+
+/// Adds a story and a saga.
+fn told(script: Script, text: &str) -> Script {
+    let at = "2026-01-01T00:00:00Z";
+    let list = |item: Value| json!({"items": [item], "away": [text]});
+    script
         .with(
             &format!("/stories/{ID}"),
             list(json!({

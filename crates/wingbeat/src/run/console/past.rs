@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::stories::plain;
-use super::words::{encode, indented};
+use super::words::{encode, indented, plain};
 use crate::Timestamp;
 use crate::run::ops::{Step, StoryRecord};
 

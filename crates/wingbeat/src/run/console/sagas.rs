@@ -13,8 +13,7 @@ use uuid::Uuid;
 use super::frame::{Frame, instead, page as reply, parameter, see_other};
 use super::lists::{Listed, list as listed};
 use super::source::read;
-use super::stories::plain;
-use super::words::{self, encode, indented, since};
+use super::words::{self, encode, indented, plain, since};
 use super::{Console, Refused};
 use crate::Timestamp;
 use crate::run::ops::{

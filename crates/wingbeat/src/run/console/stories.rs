@@ -1,5 +1,5 @@
-//! `/console/stories/{id}`: the timeline of a correlation id as a tree of causes, and the records as
-//! they were after a step.
+//! `/console/stories/{id}`: the timeline of a correlation id as a tree of causes, and the records
+//! as they were after a step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::frame::{Frame, instead, page as reply, parameter, see_other};
 use super::past::{Then, after};
 use super::source::read;
-use super::words::{counted, since};
+use super::words::{counted, plain, since};
 use super::{Console, Refused};
 use crate::run::ops::{Items, Step, StoryRecord, Timeline};
 
@@ -50,17 +50,6 @@ impl Row {
             kind => kind,
         }
     }
-}
-
-/// Returns the last part of a message type without its version: `order paid` of
-/// `orders.order_paid.v1`.
-pub(super) fn plain(name: &str) -> String {
-    let unversioned = match name.rsplit_once(".v") {
-        Some((name, version)) if version.bytes().all(|it| it.is_ascii_digit()) => name,
-        _ => name,
-    };
-    let last = unversioned.rsplit('.').next().unwrap_or(unversioned);
-    last.replace('_', " ")
 }
 
 /// Puts each step below its cause. If a step has several effects, the largest branch comes last and

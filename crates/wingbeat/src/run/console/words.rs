@@ -124,6 +124,17 @@ fn new_line(text: &mut String, depth: usize) {
     }
 }
 
+/// Returns the last part of a message type without its version: `order paid` of
+/// `orders.order_paid.v1`.
+pub(super) fn plain(name: &str) -> String {
+    let unversioned = match name.rsplit_once(".v") {
+        Some((name, version)) if version.bytes().all(|it| it.is_ascii_digit()) => name,
+        _ => name,
+    };
+    let last = unversioned.rsplit('.').next().unwrap_or(unversioned);
+    last.replace('_', " ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! The builder of a service.
 
+mod wiring;
+
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use axum::middleware::from_fn;
 use wingbeat_core::transport::Binding;
 use wingbeat_core::{Kind, MessageType, Name};
 
-use crate::call::{CallHandler, Executor};
+use crate::call::CallHandler;
 use crate::describe::{
     RequestDescription, ServiceDescription, StoredKind, StoredName, SubscriptionDescription,
 };
@@ -24,7 +26,6 @@ use crate::http::Routes;
 #[cfg(feature = "http")]
 use crate::http::measure::routed;
 use crate::policy::{Policy, SagaPolicy};
-use crate::project::Registered;
 use crate::replay::{self, Begins, Histories};
 use crate::request::{Request, RequestHandler, patience};
 use crate::saga::{self, Saga, SagaCheck, SagaInput as _};
@@ -35,6 +36,8 @@ use crate::state::{
 use crate::stored::Stored;
 use crate::unit::{Published, Scope};
 use crate::{Promise, TargetPolicy};
+
+pub(crate) use wiring::{SagaWaits, Wiring};
 
 /// A service: its handlers, sagas, executors, schedules and routes.
 ///
@@ -67,51 +70,8 @@ pub struct Service<S = ()> {
     pub(crate) wiring: Wiring,
 }
 
-/// The wiring of a service, independent of its state type.
-pub(crate) struct Wiring {
-    pub(crate) name: Name,
-    pub(crate) subscriptions: Vec<Subscription>,
-    pub(crate) executors: Vec<Executor>,
-    pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
-    pub(crate) schedules: Vec<RegisteredSchedule>,
-    pub(crate) polls: Vec<Polling>,
-    /// The tables that handlers and routes use; one may occur several times.
-    pub(crate) tables: Vec<Derived>,
-    /// The views that handlers and routes use; one may occur several times.
-    pub(crate) views: Vec<CheckedView>,
-    pub(crate) saga_checks: Vec<SagaCheck>,
-    /// The functions that publish events of histories.
-    pub(crate) published: Published,
-    /// The histories that can be replayed.
-    pub(crate) histories: Histories,
-    /// The projections of histories.
-    pub(crate) projections: Registered,
-    /// The subscriptions from the beginning.
-    pub(crate) begins: Vec<Begins>,
-    #[cfg(feature = "http")]
-    pub(crate) routes: Router,
-    #[cfg(feature = "test")]
-    pub(crate) sagas: Vec<saga::Outline>,
-    pub(crate) description: ServiceDescription,
-    pub(crate) waits: Vec<SagaWaits>,
-    /// The promises to users.
-    pub(crate) promises: Vec<Promise>,
-    /// The time for which a dead letter waits for a decision.
-    pub(crate) dead_letters_kept: Duration,
-    /// The largest number of runs of all subscriptions in a process.
-    pub(crate) concurrency: Option<usize>,
-}
-
 /// The default time for which a dead letter waits for a decision.
 const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
-
-/// The inputs of a saga that can end its states.
-pub(crate) struct SagaWaits {
-    pub(crate) queue: Name,
-    pub(crate) timers: usize,
-    /// Messages that do not start it.
-    pub(crate) others: usize,
-}
 
 impl Service<()> {
     /// Creates a service without handlers. `name` is the prefix of its queue names.
