@@ -1,6 +1,6 @@
 //! Recorded stories: export of what the services of a running app have recorded.
 //!
-//! A [`Story`] is one JSON file with all that a replay needs. [`export`] reads it from the stores,
+//! A [`Story`] is one JSON file with all that a replay needs. `export` reads it from the stores,
 //! adds the histories of aggregates, and masks personal data. `docs/replay.md` describes the
 //! format.
 
