@@ -47,7 +47,9 @@ async fn order(world: &World) -> (Vec<Story>, Vec<String>) {
         };
         // Twelve orders of 99 units are more than the stock.
         let quantity = if number % 3 == 0 { 99 } else { 2 };
-        let answer = world.order(&token, &number.to_string(), &body(card, quantity)).await;
+        let answer = world
+            .order(&token, &number.to_string(), &body(card, quantity))
+            .await;
         let order = id(&answer);
         if number % 6 == 5 {
             world.pass(Duration::from_millis(1_500)).await;

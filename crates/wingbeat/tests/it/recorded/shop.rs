@@ -149,7 +149,8 @@ async fn reserve_counting(it: Reserve, shelves: Repo<CountingShelf>) -> Result<E
 
 /// Another bug: large orders cannot be handled at all.
 async fn reserve_or_fail(it: Reserve, shelves: Repo<Shelf>) -> Result<Effects> {
-    if it.count > 50 {
+    let taken = shelves.get(&it.item).await?.unwrap_or_default().taken;
+    if it.count > 50.min(100 - taken) {
         return Err(Error::reject(
             "too_many",
             format!("{} is too many", it.count),
