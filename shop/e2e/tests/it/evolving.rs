@@ -79,6 +79,7 @@ async fn deposits_of_a_release_without_the_first_version_are_missed() {
     traffic.makes_deposits().await;
     bank.replace(0, "without-v1").await;
     bank.replace(1, "without-v1").await;
+    bank.rebuilt().await;
     traffic.end().await;
     let broken = bank.judge().await;
     assert!(
