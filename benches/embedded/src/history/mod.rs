@@ -109,8 +109,8 @@ async fn record(directory: &Path, journal: bool) -> Template {
 async fn multiply(template: Template, orders: usize, directory: &Path) {
     let store = Embedded::open(&Config::new(directory)).expect("the directory can be used");
     let copies = orders.div_ceil(TEMPLATE).saturating_sub(1);
-    // The oldest first: real orders arrive in the order of their ids, too, and fill the pages of the
-    // file from the left to the right.
+    // The oldest first: real orders arrive in the order of their ids, too, and fill the pages of
+    // the file from the left to the right.
     for (made, copy) in (1..=copies).rev().enumerate() {
         template.commit(&store, copy).await;
         if made % 100 == 99 {
