@@ -14,7 +14,7 @@ use super::{Check, VIOLATIONS_MAX};
 /// an outage that is worth an alert.
 pub(super) const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// What is reserved for an order.
+/// A reservation for an order: stock, a promo or a unit of a flash sale.
 struct Reserved {
     what: &'static str,
     order_id: OrderId,

@@ -26,7 +26,7 @@ struct Checked {
     patient: u32,
 }
 
-/// What happened, in order.
+/// The operations, checks and calls that have begun, in order.
 #[derive(Clone, Default)]
 struct Diary(Arc<Mutex<Vec<&'static str>>>);
 
