@@ -57,7 +57,7 @@ async fn provider_calls_without_their_idempotency_key_are_caught() {
 /// The mechanisms whose absence the simulation must notice within [`SEEDS`], each with the first
 /// seed that noticed it. The search begins with that seed, because this build simulates slowly.
 const SIMULATED: [(&str, u64); 12] = [
-    ("ack-after-commit", 32),
+    ("ack-after-commit", 18),
     ("inbox", 3),
     ("outbox", 12),
     ("confirms", 1),
@@ -65,8 +65,8 @@ const SIMULATED: [(&str, u64); 12] = [
     ("operation-id", 13),
     ("stock-check", 87),
     ("claim-check", 3),
-    ("tombstone", 202),
-    ("timer-once", 9),
+    ("tombstone", 50),
+    ("timer-once", 43),
     ("parking", 1),
     ("call-key", 2),
 ];
