@@ -99,7 +99,7 @@ impl Reads {
         let mut all: Vec<Change> = Vec::new();
         for body in self.service().store.journal(story).await? {
             let before = all.last().map_or_else(|| created(story), |it| it.made);
-            all.extend(changes(&decode_entries(&body, before)?));
+            all.extend(changes(story, &decode_entries(&body, before)?));
         }
         all.truncate(CHANGES_MAX);
         let mut known: Vec<Option<PastState>> = all.iter().map(|_| None).collect();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 use wingbeat_core::unit::{Append, Read, Write};
-use wingbeat_core::{Key, Timestamp};
+use wingbeat_core::{CorrelationId, Key, Timestamp};
 
 use super::entries::Entries;
 use super::records::{Entry, RECORD};
@@ -25,6 +25,9 @@ const NOTED_MAX: usize = 64;
 const EFFECTS_MAX: usize = 32;
 /// Separates the parts of an entry's name: table, number, state and id.
 const SEPARATOR: char = '|';
+/// Stands for the id of the story in the id of a record: most records of a story have it in
+/// theirs, and it takes one byte instead of 16 or 36.
+const STORY: char = '\u{1}';
 
 /// A version of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,19 +69,21 @@ pub(super) struct Written<'a> {
 
 impl Written<'_> {
     /// Notes the records in the journal, if the unit is a step of its story.
-    pub(super) fn note(&self, entries: &mut Entries) {
+    pub(super) fn note(&self, story: CorrelationId, entries: &mut Entries) {
         if entries.is_empty() && self.appends.is_empty() && self.moves.is_empty() {
             return;
         }
         let users = self.writes.iter().filter(|it| is_noted(&it.key));
+        let story = story.0.to_string();
         for write in users.take(NOTED_MAX) {
             let Key { table, id } = &write.key;
             let state = self.moves.iter().find(|(key, _)| *key == write.key);
             let state = state.map_or("", |(_, state)| state);
             let number = written(self.at(write));
-            // Most ids are UUIDs, which need less than half the room as bytes.
+            let id = id.replace(&story, STORY.encode_utf8(&mut [0; 4]));
+            // Most other ids are UUIDs, which need less than half the room as bytes.
             let (bytes, text) = match id.parse::<Uuid>() {
-                Ok(uuid) if uuid.to_string() == *id && !uuid.is_nil() => (uuid, ""),
+                Ok(uuid) if uuid.to_string() == id && !uuid.is_nil() => (uuid, ""),
                 _ => (Uuid::nil(), id.as_str()),
             };
             let name = [table.as_str(), &number, state, text].join("|");
@@ -102,7 +107,7 @@ impl Written<'_> {
 fn is_noted(key: &Key) -> bool {
     let table = key.table.as_str();
     let is_left_out = LEFT_OUT.iter().any(|prefix| table.starts_with(prefix));
-    !is_left_out && !table.contains(SEPARATOR)
+    !is_left_out && !table.contains(SEPARATOR) && !key.id.contains(STORY)
 }
 
 fn written(at: At) -> String {
@@ -130,21 +135,21 @@ pub(crate) fn is_change(entry: &Entry) -> bool {
     entry.kind == RECORD
 }
 
-/// Returns the records that the entries of one unit note. Entries that a later release has written
-/// in another form are left out.
-pub(crate) fn changes(entries: &[Entry]) -> Vec<Change> {
+/// Returns the records that the entries of one unit of a story note. Entries that a later release
+/// has written in another form are left out.
+pub(crate) fn changes(story: CorrelationId, entries: &[Entry]) -> Vec<Change> {
     let effects = entries.iter().filter(|it| !is_change(it));
     let effects: Vec<Uuid> = effects.map(|it| it.id).take(EFFECTS_MAX).collect();
     let noted = entries.iter().filter(|it| is_change(it));
-    noted.filter_map(|it| change(it, &effects)).collect()
+    noted.filter_map(|it| change(story, it, &effects)).collect()
 }
 
-fn change(entry: &Entry, effects: &[Uuid]) -> Option<Change> {
+fn change(story: CorrelationId, entry: &Entry, effects: &[Uuid]) -> Option<Change> {
     let mut parts = entry.name.splitn(4, SEPARATOR);
     let (table, number) = (parts.next()?, parts.next()?);
     let (state, id) = (parts.next()?, parts.next()?);
     let id = if entry.id.is_nil() {
-        id.to_owned()
+        id.replace(STORY, &story.0.to_string())
     } else {
         entry.id.to_string()
     };
@@ -183,6 +188,8 @@ mod tests {
     use super::*;
 
     const ID: &str = "0190b5d4-8a7e-7c3e-9d2f-6b1f0a4c5e3d";
+    const STORY_ID: CorrelationId =
+        CorrelationId(Uuid::from_u128(0x0190_b5d4_8a7e_7c3e_9d2f_6b1f_0a4c_5e3e));
 
     fn key(table: &'static str, id: &str) -> Key {
         Key::new(Name::new(table), id)
@@ -202,10 +209,10 @@ mod tests {
         if let Some(id) = effect {
             entries.push("event", "a.b.v1", id);
         }
-        written.note(&mut entries);
+        written.note(STORY_ID, &mut entries);
         let body = entries.into_body()?;
         let decoded = decode_entries(&body, Timestamp::default()).expect("it decodes");
-        Some(changes(&decoded))
+        Some(changes(STORY_ID, &decoded))
     }
 
     #[test]
@@ -252,6 +259,32 @@ mod tests {
             ]
         );
         assert!(found.iter().all(|it| it.effects == [effect]));
+    }
+
+    /// The id of the story takes no room in those of its records.
+    #[test]
+    fn ids_with_the_id_of_the_story_are_short() {
+        let story = STORY_ID.0.to_string();
+        let mail = format!("order_paid/{story}");
+        let marked = "a\u{1}";
+        let writes = [put("order", &story), put("sent", &mail), put("x", marked)];
+        let written = Written {
+            reads: &[],
+            writes: &writes,
+            appends: &[],
+            moves: &[],
+        };
+        let effect = Uuid::from_u128(9);
+        let found = noted(&written, Some(effect)).expect("it is a step");
+        let ids: Vec<_> = found.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(ids, [&story, &mail], "another record cannot be told");
+        let mut entries = Entries::new(Timestamp::default(), None);
+        entries.push("event", "a.b.v1", effect);
+        written.note(STORY_ID, &mut entries);
+        let body = entries.into_body().expect("there are entries");
+        let id = STORY_ID.0.as_bytes();
+        assert!(!body.windows(id.len()).any(|it| it == id), "{body:?}");
+        assert!(!body.windows(story.len()).any(|it| it == story.as_bytes()));
     }
 
     #[test]

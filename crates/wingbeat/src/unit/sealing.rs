@@ -83,7 +83,7 @@ impl Sealing<'_> {
             appends: &appends,
             moves: &moves,
         };
-        written.note(&mut entries);
+        written.note(correlation, &mut entries);
         let journal = entries
             .into_body()
             .map(|body| Journal { correlation, body });
