@@ -9,6 +9,7 @@ use fastrand::Rng;
 
 use crate::fleet::{Fleet, Plan};
 use crate::member::CANNOT_START;
+use crate::meters::Meters;
 use crate::proxy::{Forwarding, Proxy};
 use crate::servers::Servers;
 use crate::shopping::Shopping;
@@ -229,6 +230,7 @@ pub async fn run(seed: u64, binary: PathBuf, folder: &Path) -> Run {
         .with("WINGBEAT_CHECKOUT_RESEND_AFTER", "3s");
     let mut fleet = plan.start().await;
     let shopping = Shopping::signed_up(&fleet.site(), SHOPPERS).await;
+    let mut meters = Meters::start(seed, &fleet.servers, &folder).await;
     let mut rng = Rng::with_seed(seed);
     let start = Instant::now();
     let mut timeline = Vec::new();
@@ -242,11 +244,13 @@ pub async fn run(seed: u64, binary: PathBuf, folder: &Path) -> Run {
         let fault = Fault::draw(&mut rng, fleet.members.len());
         timeline.push((start.elapsed(), described(&fault, &fleet)));
         fault.inject(&mut fleet).await;
+        timeline.push((start.elapsed(), meters.disturb().await));
     }
     fleet.ready().await;
     let mut outcome = shopping.end().await;
     outcome.broken.append(&mut stuck);
     outcome.broken.append(&mut fleet.crashed);
+    outcome.broken.extend(meters.end().await);
     outcome.broken.extend(left_in_queues(&fleet).await);
     let run = Run {
         seed,

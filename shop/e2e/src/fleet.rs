@@ -433,3 +433,23 @@ pub fn alone(service: &'static str, servers: &Servers, folder: &Path) -> Member 
     };
     parts.member(vec![service], free_port())
 }
+
+/// A service of another program on these servers, not started yet. It has no other settings.
+pub(crate) fn program(
+    binary: PathBuf,
+    service: &'static str,
+    servers: &Servers,
+    folder: &Path,
+) -> Member {
+    let mut settings: Vec<(String, String)> = servers.settings().into();
+    settings.push(("WINGBEAT_LOG".into(), "warn".into()));
+    let parts = Parts {
+        keys: None,
+        users: None,
+        binary,
+        folder: folder.to_owned(),
+        settings,
+        group: Arc::new(Group::new(Path::new(""))),
+    };
+    parts.member(vec![service], free_port())
+}

@@ -13,6 +13,7 @@
 //! - Traffic and checks: [`shopping`] places orders for each [`customer`], and [`verdict`] checks
 //!   the promises afterwards, with the provider's [`ledger`]. [`scrape`] reads metrics,
 //!   [`prometheus`] evaluates queries. [`mod@http_suite`] tests the HTTP API of any shop.
+//! - [`meters`] is a service beside the shop, for what the shop does not need: order.
 //! - [`wait`] is how all of them wait: for conditions.
 
 #![allow(
@@ -36,6 +37,7 @@ pub mod interop;
 pub mod ledger;
 mod load;
 pub mod member;
+pub mod meters;
 pub mod outages;
 pub mod process;
 pub mod prometheus;

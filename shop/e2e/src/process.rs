@@ -33,7 +33,7 @@ pub fn sabotaged() -> PathBuf {
     built("sabotaged/shop", "cargo xtask test release")
 }
 
-fn built(file: &str, command: &str) -> PathBuf {
+pub(crate) fn built(file: &str, command: &str) -> PathBuf {
     let path = target().join(file);
     assert!(
         path.exists(),

@@ -13,7 +13,7 @@ use crate::proxy::Proxy;
 
 /// Virtual hosts on the shared RabbitMQ, made at once because each start of `rabbitmqctl` takes a
 /// second.
-const ROOMS: usize = 32;
+const ROOMS: usize = 36;
 
 /// RabbitMQ and PostgreSQL.
 struct Pair {

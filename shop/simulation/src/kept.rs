@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use shop_contracts::{Money, OrderId, OrderStatus, RejectReason, UserId};
+use shop_contracts::{Money, OrderId, OrderStatus, UserId};
 use shop_inventory::domain::{ClaimStatus, FlashClaim, FlashSale, HeldClaimRow, Reservation};
 use shop_inventory::views::HeldRow;
 use shop_orders::domain::{Order, Placed};
@@ -32,7 +32,6 @@ pub(super) async fn check(
     let mut broken = promos(world, orders);
     broken.extend(sums(orders));
     broken.extend(payments(world, orders));
-    broken.extend(rejections(world, orders));
     broken.extend(keys(world));
     broken.extend(rows(world, system).await?);
     broken.extend(feeds(world, orders));
@@ -160,28 +159,6 @@ fn payments(world: &World, orders: &Orders) -> Vec<Violation> {
     });
     wrong
         .map(|(id, payment)| Violation::new(NAME, id, format!("{payment:?}")))
-        .collect()
-}
-
-/// Checks that a reservation that was refused is recorded, so that a repeated command gets the same
-/// answer. One that has expired is released, and the repeated command is refused.
-fn rejections(world: &World, orders: &Orders) -> Vec<Violation> {
-    const NAME: &str = "a refused reservation is recorded";
-    let reservations: BTreeMap<String, Reservation> =
-        world.entities("inventory").into_iter().collect();
-    let refused = orders.iter().filter(|(_, order)| {
-        let reason = order.last.as_ref().and_then(|last| last.reason);
-        reason == Some(RejectReason::OutOfStock)
-    });
-    let unrecorded = refused.filter(|(id, _)| {
-        let known = reservations.get(&id.to_string());
-        !matches!(
-            known,
-            Some(Reservation::Rejected { .. } | Reservation::Released)
-        )
-    });
-    unrecorded
-        .map(|(id, _)| Violation::new(NAME, id, "out of stock"))
         .collect()
 }
 

@@ -7,8 +7,8 @@
 //!
 //! - `system`: the processes and the invariants. `shopper`: the clients. `goods`: the products.
 //!   `history`: the answers to clients, compared with the orders. `bank`: the payment company.
-//!   `copies`, `kept`: further invariants of an idle shop. `inspector`: a visitor who then tries
-//!   the rules of the API. `coverage`: the accepted gaps. `cli`: the command.
+//!   `copies`, `kept`, `refusals`, `statuses`: further invariants of an idle shop. `inspector`: a
+//!   visitor who then tries the rules of the API. `coverage`: the accepted gaps. `cli`: the command.
 
 mod bank;
 mod cli;
@@ -18,7 +18,9 @@ mod goods;
 mod history;
 mod inspector;
 mod kept;
+mod refusals;
 mod shopper;
+mod statuses;
 mod system;
 
 pub use bank::Bank;

@@ -22,7 +22,7 @@ use wingbeat::{CorrelationId, Message as _, Result, Runtime as _};
 use super::bank::Bank;
 use super::goods::GOODS;
 use super::shopper::{ADMIN_PASSWORD, Visitor, go_shopping, keep_shop, offer, restock, sale};
-use super::{copies, history, inspector, kept};
+use super::{copies, history, inspector, kept, refusals, statuses};
 use shop_system::Settings;
 use shop_system::roles::{SERVICES, whole};
 use shop_system::services::{hashing, system as services};
@@ -125,6 +125,9 @@ impl Shop {
         broken.extend(goods_add_up(world, orders));
         broken.extend(claims_end_with_their_orders(world, orders));
         broken.extend(kept::check(world, system, orders).await?);
+        let hold_for = settings(self.seed).own.inventory_hold_for;
+        broken.extend(refusals::check(world, orders, hold_for));
+        broken.extend(statuses::check(system, orders).await?);
         broken.extend(letters(system).await?);
         let report = shop_audit::report(system, PROVIDER).await?;
         for invariant in report.invariants {

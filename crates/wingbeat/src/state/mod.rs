@@ -40,7 +40,8 @@ pub(crate) use personal::STORED;
 #[cfg(feature = "personal")]
 pub use personal::{Personal, Subjects, lookup_digest};
 pub(crate) use projection::{
-    Applied, Applying, Built, Control, Parts, Projecting, STORED as PROJECTIONS_STORED, Walk,
+    Applied, Applying, Built, Control, Keys, Parts, Projecting, Recount,
+    STORED as PROJECTIONS_STORED, Walk, WrongRow,
 };
 pub use projection::{Changes, PastEvent, Projection};
 pub use published::Happened;

@@ -10,14 +10,19 @@
 //! | entities | they can be decoded; the rows that they show are in the store |
 //! | aggregates | the history has no gap, and its events can be decoded; the snapshot is what they fold to; the rows that they show are in the store |
 //! | views | rows can be decoded |
+//! | projections | rows and checkpoints are what the events up to the checkpoints fold to |
 //! | sagas | their states can be decoded |
 //! | timers, calls, parked deliveries | they can be decoded, and a subscription or an executor takes them |
 //! | other records of the runtime | they can be decoded |
+//!
+//! Events behind the checkpoint of a projection do not count yet, so they are no defect. Its rows
+//! are compared some thousand at a time, each time with all histories.
 //!
 //! Types that neither a handler nor a route extracts, and that `.stores(..)` does not name, are not
 //! checked; neither are claims, messages in queues, and tables of a service's own.
 
 mod parts;
+mod projection;
 mod walk;
 
 use std::sync::Arc;
@@ -48,9 +53,10 @@ pub enum Step {
 pub struct Checked {
     /// The service.
     pub service: Name,
-    /// `entity`, `aggregate`, `view`, `saga`, or `runtime` for records of the runtime itself.
+    /// `entity`, `aggregate`, `view`, `projection`, `saga`, or `runtime` for records of the runtime
+    /// itself.
     pub kind: &'static str,
-    /// The table or view.
+    /// The table or view; of a projection the view.
     pub table: Name,
     /// The number of records or rows that were checked.
     pub records: u64,
@@ -68,7 +74,8 @@ pub struct Defect {
     pub kind: &'static str,
     /// The table or view.
     pub table: Name,
-    /// The id of the record, or the key of the row.
+    /// The id of the record, or the key of the row. For the checkpoint of a projection, the id of
+    /// the aggregate.
     pub id: String,
     /// `undecodable`, `unknown_form`, `history_gap`, `snapshot_differs`, `row_differs`,
     /// `unknown_type`, `unknown_queue`, `unknown_call` or `panicked`; `docs/errors` explains it.

@@ -20,6 +20,12 @@ const RUNTIME: &str = "runtime";
 pub(super) fn of(wiring: &Wiring) -> Vec<Part> {
     let mut parts = tables(wiring);
     parts.extend(views(wiring));
+    let projections = wiring.projections.iter();
+    parts.extend(projections.map(|it| Part {
+        kind: "projection",
+        table: it.projected().view,
+        check: Check::Projection(Arc::clone(it)),
+    }));
     for saga in &wiring.saga_checks {
         parts.push(Part::records("saga", saga.table, bodies(saga.record)));
     }

@@ -7,8 +7,8 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use wingbeat_core::store::{Query, Select, ServiceStore};
 use wingbeat_core::{Error, Name, Record, Result};
 
-use super::{Checked, Step};
-use crate::state::{CheckRecord, CheckRow, settled};
+use super::{Checked, Step, projection};
+use crate::state::{CheckRecord, CheckRow, Projecting, settled};
 
 /// The records that are read at once.
 const PAGE: usize = 64;
@@ -25,6 +25,7 @@ pub(super) struct Part {
 pub(super) enum Check {
     Records(CheckRecord),
     Rows(CheckRow),
+    Projection(Arc<dyn Projecting>),
 }
 
 impl Part {
@@ -53,6 +54,7 @@ impl Part {
                 records(store, check, is_pending, &mut checked, observe).await?;
             }
             Check::Rows(check) => rows(store, *check, &mut checked, observe).await?,
+            Check::Projection(it) => projection::rows(store, &**it, &mut checked, observe).await?,
         }
         Ok(checked)
     }
@@ -135,7 +137,7 @@ async fn rows(
     }
 }
 
-fn report(checked: &mut Checked, id: &str, why: &Error, observe: &mut impl FnMut(Step)) {
+pub(super) fn report(checked: &mut Checked, id: &str, why: &Error, observe: &mut impl FnMut(Step)) {
     checked.defects += 1;
     observe(Step::Found(checked.defect(id, why)));
 }

@@ -30,6 +30,7 @@ mod missing;
 mod outage;
 mod over_http;
 mod parked;
+mod partitions;
 mod production;
 mod rolling;
 mod shared;

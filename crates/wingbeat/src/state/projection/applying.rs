@@ -14,6 +14,7 @@ use super::super::aggregate::Aggregate;
 use super::super::view::View;
 use super::changes::CONCURRENT;
 use super::control::Parts;
+use super::recount::{Keys, Recount};
 use super::{Changes, PastEvent, Projection};
 use crate::unit::{Projected, Scope};
 use crate::{decode, encode};
@@ -47,6 +48,14 @@ pub(crate) trait Projecting: Send + Sync {
         scope: &'a Scope,
         ids: BTreeSet<String>,
     ) -> BoxFuture<'a, Result<Applied>>;
+
+    /// Folds all histories again up to their checkpoints, into the rows with these keys.
+    ///
+    /// # Errors
+    ///
+    /// A store error.
+    fn recount<'a>(&'a self, store: &'a ServiceStore, keys: Keys)
+    -> BoxFuture<'a, Result<Recount>>;
 }
 
 /// The projection `P`.
@@ -54,10 +63,10 @@ pub(crate) struct Applying<P>(PhantomData<fn() -> P>);
 
 /// The checkpoint of a projection in the history of one aggregate.
 #[derive(Default, Serialize, Deserialize)]
-struct Checkpoint<P> {
+pub(super) struct Checkpoint<P> {
     /// The position of the last event that counts.
     #[serde(rename = "v")]
-    sequence: u64,
+    pub(super) sequence: u64,
     /// What the projection remembers of the aggregate.
     #[serde(rename = "m")]
     memory: P,
@@ -75,7 +84,7 @@ impl<P: Projection> Applying<P> {
         Self(PhantomData)
     }
 
-    fn parts() -> Parts {
+    pub(super) fn parts() -> Parts {
         Parts::of(P::Row::NAME, P::VERSION)
     }
 
@@ -139,7 +148,7 @@ impl<P: Projection> Applying<P> {
 }
 
 /// Folds events into the checkpoint and the changes of rows.
-fn fold<P: Projection>(
+pub(super) fn fold<P: Projection>(
     id: &str,
     mut checkpoint: Checkpoint<P>,
     events: &[Recorded],
@@ -183,5 +192,13 @@ impl<P: Projection> Projecting for Applying<P> {
         ids: BTreeSet<String>,
     ) -> BoxFuture<'a, Result<Applied>> {
         Box::pin(Self::apply_all(scope, ids))
+    }
+
+    fn recount<'a>(
+        &'a self,
+        store: &'a ServiceStore,
+        keys: Keys,
+    ) -> BoxFuture<'a, Result<Recount>> {
+        Box::pin(Self::recount_all(store, keys))
     }
 }

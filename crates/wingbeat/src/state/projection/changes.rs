@@ -14,7 +14,7 @@ use crate::unit::Scope;
 /// The reads of the store at the same time.
 pub(super) const CONCURRENT: usize = 16;
 
-type Change<R> = Box<dyn FnOnce(Option<R>) -> Option<R> + Send>;
+pub(super) type Change<R> = Box<dyn FnOnce(Option<R>) -> Option<R> + Send>;
 
 /// The changes of rows that a [`Projection`](crate::Projection) derives from events.
 ///
@@ -52,6 +52,11 @@ impl<R: View> Changes<R> {
     ) {
         let changes = self.by_key.entry(key.into()).or_default();
         changes.push(Box::new(change));
+    }
+
+    /// Returns the changes of each row, in their order.
+    pub(super) fn into_parts(self) -> BTreeMap<String, Vec<Change<R>>> {
+        self.by_key
     }
 
     /// Reads the rows of the stored view `rows`, and writes them changed, in the unit of the scope.

@@ -3,6 +3,7 @@
 mod applying;
 mod changes;
 mod control;
+mod recount;
 mod shown;
 
 use serde::Serialize;
@@ -15,6 +16,7 @@ use super::view::View;
 pub(crate) use applying::{Applied, Applying, Projecting};
 pub use changes::Changes;
 pub(crate) use control::{Built, Control, Parts, STORED, Walk};
+pub(crate) use recount::{Keys, Recount, WrongRow};
 pub(super) use shown::{decoded, row, rows};
 
 /// Rows that are folded from the events of all aggregates of one type: revenue per day, orders per

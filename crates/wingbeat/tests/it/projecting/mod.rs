@@ -4,6 +4,7 @@ mod failing;
 #[cfg(all(feature = "embedded", feature = "servers"))]
 mod replicas;
 mod simulated;
+mod verified;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,6 +4,7 @@
     reason = "real stores: their clock is the machine's"
 )]
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use wingbeat::run::Backends;
@@ -17,7 +18,7 @@ use super::*;
 struct Two {
     first: Ports,
     second: Ports,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 async fn embedded() -> Two {
@@ -28,7 +29,7 @@ async fn embedded() -> Two {
     Two {
         first: ports.clone(),
         second: ports,
-        _directory: directory,
+        directory,
     }
 }
 
@@ -127,6 +128,41 @@ async fn replicas_count_each_event_once(two: Two) {
     for running in [first, second] {
         running.drain().await;
     }
+}
+
+/// Verifies with a reader of its own while orders go on, and again once rows are damaged.
+async fn verification_finds_damaged_rows(two: Two, reader: Arc<dyn Store>) {
+    let first = start::<ByPrice<1>>(&two.first).await;
+    sell(&first, 0..300).await;
+    until_counted::<1>(&first).await;
+    reader.inspect(&[SHOP]).await.expect("it reads");
+    let app = App::new().service(Service::new("shop").projects::<ByPrice<1>>());
+    let (seen, ()) = tokio::join!(
+        verified::verified(&app, Arc::clone(&reader)),
+        sell(&first, 300..400)
+    );
+    assert_eq!(seen.defects, BTreeMap::new(), "while orders go on");
+    until_counted::<1>(&first).await;
+    let planted = verified::plant(&*first.ports.store).await;
+    let seen = verified::verified(&app, reader).await;
+    assert_eq!(seen.defects, planted);
+    first.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verification_finds_damaged_rows_in_a_directory_that_a_process_has_open() {
+    let two = embedded().await;
+    let directory = wingbeat_embedded::Config::new(two.directory.path());
+    let reader = wingbeat_embedded::Inspector::open(&directory);
+    verification_finds_damaged_rows(two, reader.expect("beside the other")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verification_finds_damaged_rows_on_postgres() {
+    let server = wingbeat_servers::Postgres::start();
+    let two = postgres(&server).await;
+    let reader = Arc::clone(&two.second.store);
+    verification_finds_damaged_rows(two, reader).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
