@@ -8,7 +8,8 @@
 //! - `system`: the processes and the invariants. `shopper`: the clients. `goods`: the products.
 //!   `history`: the answers to clients, compared with the orders. `bank`: the payment company.
 //!   `copies`, `kept`, `refusals`, `statuses`: further invariants of an idle shop. `inspector`: a
-//!   visitor who then tries the rules of the API. `coverage`: the accepted gaps. `cli`: the command.
+//!   visitor who then tries the rules of the API. `coverage`: the accepted gaps. `cli`: the
+//!   command.
 
 mod bank;
 mod cli;

@@ -147,6 +147,12 @@ impl App {
 }
 
 impl Checked {
+    /// Counts and reports a defect.
+    fn report(&mut self, id: &str, why: &Error, observe: &mut impl FnMut(Step)) {
+        self.defects += 1;
+        observe(Step::Found(self.defect(id, why)));
+    }
+
     fn defect(&self, id: &str, why: &Error) -> Defect {
         Defect {
             service: self.service,

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use wingbeat_core::store::ServiceStore;
 use wingbeat_core::{Name, Result};
 
-use super::walk::report;
 use super::{Checked, Step};
 use crate::state::{Control, Keys, Parts, Projecting, Recount, WrongRow};
 
@@ -42,14 +41,14 @@ pub(super) async fn rows(
         };
         if keys.after.is_none() {
             for (id, why) in &compared.recount.found {
-                report(checked, id, why, observe);
+                checked.report(id, why, observe);
             }
         }
         checked.records += compared.rows;
         keys.after = compared.recount.keys.until.clone();
         if compared.recount.is_whole {
             for (key, difference) in confirmed(store, projecting, compared).await? {
-                report(checked, &key, &difference.error(), observe);
+                checked.report(&key, &difference.error(), observe);
             }
         }
         if keys.after.is_none() {

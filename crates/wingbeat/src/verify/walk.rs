@@ -77,7 +77,7 @@ async fn records(
             for why in found {
                 // A rebuild is still to write them.
                 if !(is_pending && why.code() == "row_differs") {
-                    report(checked, &id, &why, observe);
+                    checked.report(&id, &why, observe);
                 }
             }
         }
@@ -126,7 +126,7 @@ async fn rows(
         checked.records += page.rows.len() as u64;
         for (key, row) in &page.rows {
             if let Err(why) = check(row) {
-                report(checked, key, &why, observe);
+                checked.report(key, &why, observe);
             }
         }
         after = page.next;
@@ -135,9 +135,4 @@ async fn rows(
         }
         observe(Step::Progress(checked.clone()));
     }
-}
-
-pub(super) fn report(checked: &mut Checked, id: &str, why: &Error, observe: &mut impl FnMut(Step)) {
-    checked.defects += 1;
-    observe(Step::Found(checked.defect(id, why)));
 }

@@ -2,6 +2,7 @@
 
 mod applying;
 mod changes;
+mod comparison;
 mod control;
 mod recount;
 mod shown;
@@ -15,8 +16,8 @@ use super::view::View;
 
 pub(crate) use applying::{Applied, Applying, Projecting};
 pub use changes::Changes;
+pub(crate) use comparison::{Keys, Recount, WrongRow};
 pub(crate) use control::{Built, Control, Parts, STORED, Walk};
-pub(crate) use recount::{Keys, Recount, WrongRow};
 pub(super) use shown::{decoded, row, rows};
 
 /// Rows that are folded from the events of all aggregates of one type: revenue per day, orders per
