@@ -25,7 +25,7 @@ const ALL: [OrderStatus; 6] = [
     OrderStatus::Completed,
 ];
 
-/// Returns the completed orders that have not.
+/// Returns the completed orders that have skipped a status.
 pub(super) async fn check(
     system: &RunningSystem,
     orders: &BTreeMap<OrderId, Order>,

@@ -26,7 +26,8 @@ const EFFECTS_MAX: usize = 32;
 /// Separates the parts of an entry's name: table, number, state and id.
 const SEPARATOR: char = '|';
 /// Stands for the id of the story in the id of a record: most records of a story have it in
-/// theirs, and it takes one byte instead of 16 or 36.
+/// theirs, and it takes one byte instead of 16 or 36. A record whose id contains this character is
+/// not noted.
 const STORY: char = '\u{1}';
 
 /// A version of a record.
@@ -277,7 +278,7 @@ mod tests {
         let effect = Uuid::from_u128(9);
         let found = noted(&written, Some(effect)).expect("it is a step");
         let ids: Vec<_> = found.iter().map(|it| it.id.as_str()).collect();
-        assert_eq!(ids, [&story, &mail], "another record cannot be told");
+        assert_eq!(ids, [&story, &mail], "an id with the mark is not noted");
         let mut entries = Entries::new(Timestamp::default(), None);
         entries.push("event", "a.b.v1", effect);
         written.note(STORY_ID, &mut entries);

@@ -1,5 +1,5 @@
-//! Verification of the rows of a projection: what its events do not fold to is found, and what only
-//! does not count yet is not.
+//! Verification of the rows of a projection: rows that differ from its events are found, and events
+//! that do not count yet are no defect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const CHECKPOINTS: &str = "wb.progress.sales.1";
 /// The number of the next unit that damages something.
 static UNITS: AtomicU64 = AtomicU64::new(1);
 
-/// What a verification has shown of the projection.
+/// What a verification reports about the projection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// The keys and codes of defects.
